@@ -1,0 +1,43 @@
+# What there is to do here. CONTRIBUTING.md says when.
+GO ?= go
+FUZZTIME ?= 20s
+VERSION ?=
+
+.PHONY: build fmt lint test race fuzz integration bench cross
+
+build: ## one static binary, ./broker
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o broker ./cmd/broker
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+lint: ## formatting, vet, staticcheck; the floors of the architecture are a test
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet -tags integration ./...
+	$(GO) tool staticcheck -tags integration ./...
+
+test: ## the fast tests: no network beyond loopback, nothing installed but Go
+	$(GO) test ./...
+
+race: ## the same with the race detector
+	$(GO) test -race ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg || exit 1; \
+	  done; \
+	done
+
+integration: ## the black-box tests on the built binary; kcat is used where it is installed
+	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
+
+bench: ## the benchmarks of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server
+
+cross: ## it builds, and vets, wherever it is to run
+	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+	  echo "$$os/$$arch"; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -o /dev/null ./cmd/broker && \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) vet -tags integration ./... || exit 1; \
+	done; done
