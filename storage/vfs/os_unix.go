@@ -1,0 +1,76 @@
+//go:build linux || darwin || freebsd || dragonfly
+
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func sysOpen(name string, flag int) (*os.File, error) { return os.OpenFile(name, flag, filePerm) }
+
+func sysRename(from, to string) error { return sysFull(os.Rename(from, to)) }
+
+func sysSyncDir(name string) error {
+	d, err := os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// sysLock uses flock: unlike fcntl's locks it belongs to the open file, so it also keeps a second taker in
+// the same process out, and closing another descriptor of the file does not drop it.
+func sysLock(f *os.File) error {
+	err := control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if err == syscall.EWOULDBLOCK {
+		return ErrLocked
+	}
+	return err
+}
+
+// control calls fn with the descriptor, which cannot be closed (and given to another file) meanwhile, and
+// again for as long as signals interrupt it.
+func control(f *os.File, fn func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if conn.Control(func(fd uintptr) {
+		for {
+			if result = fn(int(fd)); result != syscall.EINTR {
+				return
+			}
+		}
+	}) != nil {
+		return fs.ErrClosed // the only way for Control to fail, which has another name for it
+	}
+	return result
+}
+
+// sysFull makes an error that means "no room" be found as syscall.ENOSPC.
+func sysFull(err error) error {
+	if errors.Is(err, syscall.EDQUOT) {
+		return fullError{err}
+	}
+	return err
+}
+
+func sysFree(name string) (int64, error) {
+	var st unix.Statfs_t
+	err := unix.Statfs(name, &st)
+	for err == syscall.EINTR {
+		err = unix.Statfs(name, &st)
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The blocks that only the administrator may use are in Bfree but not in Bavail, which some systems let
+	// go below zero.
+	return max(0, int64(st.Bavail)) * blockUnit(&st), nil
+}
