@@ -1,0 +1,199 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"segue/storage/record"
+	"segue/storage/vfs"
+)
+
+// TestBulkSyncThatToldAnother has the disk lose what one log wrote, and the bulk sync of another log hear of it: a bulk
+// sync reports each failure once and does not say whose it was. The log whose bytes were lost is not to take its own
+// bulk sync, which succeeds, for a proof.
+func TestBulkSyncThatToldAnother(t *testing.T) {
+	disk := vfs.NewCrashable()
+	disk.SetBulkSync(true)
+	other := testID
+	other.Partition++
+	var broken, lost atomic.Bool
+	b := newBench(t, vfs.Inject(disk, func(op vfs.Op) error {
+		switch {
+		case op.Kind == vfs.OpBulkSync && broken.CompareAndSwap(true, false):
+			lost.Store(true)
+			return errors.Join(syscall.EIO, disk.Drop(filepath.Join("/data", testID.Folder(), segmentName(0)+dataSuffix)))
+		case op.Kind == vfs.OpSyncFile && lost.Load() && strings.HasSuffix(op.Name, filepath.Join(testID.Folder(), segmentName(0)+dataSuffix)):
+			return syscall.EIO // what the kernel tells whoever has the file open
+		}
+		return nil
+	}), func(b *bench) {
+		b.opts.BulkFlush = 1
+		b.cfg.FlushMessages, b.cfg.FlushInterval = 1000, time.Hour
+	})
+	ev := &events{}
+	l, err := b.dir.Open(context.Background(), other, testConfig(), ev, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.append(3, 0)
+	b.sync()
+	b.append(3, 0)
+	broken.Store(true)
+	if _, _, err := l.Append(context.Background(), 1, numbered(t, 0, 3, 0, 0, record.None)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.sync(context.Background()); err != nil {
+		t.Fatal("the other log:", err)
+	}
+	if err := b.log.sync(context.Background()); !errors.Is(err, ErrFailed) {
+		t.Fatalf("sync of the log that lost its bytes: %v, want %v", err, ErrFailed)
+	}
+	// A log that began to write later has nothing to do with it, and is synced in bulk again.
+	if _, _, err := l.Append(context.Background(), 1, numbered(t, 3, 3, 0, 0, record.None)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.sync(context.Background()); err != nil {
+		t.Fatal("the other log, later:", err)
+	}
+	if err := b.dir.Close(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	b.dir = nil
+}
+
+// TestBulkSyncsRunOneAtATime since a failure is told to one of two that run side by side.
+func TestBulkSyncsRunOneAtATime(t *testing.T) {
+	disk := vfs.NewCrashable()
+	disk.SetBulkSync(true)
+	var running, most, all atomic.Int32
+	b := newBench(t, vfs.Inject(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpBulkSync {
+			most.Store(max(most.Load(), running.Add(1)))
+			time.Sleep(100 * time.Microsecond) // as long as a disk takes
+			running.Add(-1)
+			all.Add(1)
+		}
+		return nil
+	}), func(b *bench) { b.opts.BulkFlush = 2 })
+	logs := b.more(20)
+	for i := range 30 {
+		for _, l := range logs {
+			if _, _, err := l.Append(context.Background(), 1, numbered(t, record.Offset(i), 1, 0, 0, record.None)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, l := range logs {
+		if err := l.sync(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, committed, end := l.Bounds(); committed != 30 || end != 30 {
+			t.Fatal(committed, end)
+		}
+	}
+	if all.Load() == 0 || most.Load() > 1 {
+		t.Fatalf("%d bulk syncs, up to %d at a time", all.Load(), most.Load())
+	}
+}
+
+// more opens n further logs in the bench's directory.
+func (b *bench) more(n int) (logs []*Log) {
+	b.t.Helper()
+	for i := range n {
+		id := Identity{Topic: "many", TopicID: [16]byte{9}, Partition: int32(i)}
+		l, err := b.dir.Open(context.Background(), id, b.cfg, &events{}, nil)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		logs = append(logs, l)
+	}
+	return logs
+}
+
+// TestShorterFlushInterval shortens the interval of a log whose records wait for the end of a longer one.
+func TestShorterFlushInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var syncs atomic.Int32
+		b := &bench{t: t, path: "/data", cfg: testConfig()}
+		b.fs = vfs.Inject(vfs.NewCrashable(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpSyncFile && filepath.Ext(op.Name) == dataSuffix {
+				syncs.Add(1)
+			}
+			return nil
+		})
+		b.cfg.FlushMessages, b.cfg.FlushInterval = math.MaxInt64, math.MaxInt64 // Kafka's defaults
+		b.open()
+		defer b.close()
+		b.append(3, 0)
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if syncs.Load() != 0 {
+			t.Fatal("synced with no reason to")
+		}
+		b.cfg.FlushInterval = time.Second
+		b.log.Configure(b.cfg)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if syncs.Load() == 0 {
+			t.Fatal("records wait longer than the interval")
+		}
+	})
+}
+
+// TestJitterLongerThanTheAge gives a log a jitter that is longer than its segments' age. It takes no more than all of
+// the age away, as in Kafka, so records of one time stay together.
+func TestJitterLongerThanTheAge(t *testing.T) {
+	for range 20 { // each log has a jitter of its own
+		b := newBench(t, vfs.NewCrashable(), func(b *bench) { b.cfg.SegmentAge, b.cfg.SegmentJitter = time.Hour, 1000*time.Hour })
+		for range 5 {
+			b.append(1, 5000)
+		}
+		if n := b.segments(); n != 1 {
+			t.Fatalf("%d segments for 5 records", n)
+		}
+	}
+}
+
+// TestCatalogRollsOnAFullDisk fills a disk with a log and goes on with one that may use the reserve, past the end of its
+// segment.
+func TestCatalogRollsOnAFullDisk(t *testing.T) {
+	disk := vfs.NewCrashable()
+	disk.SetCapacity(400 << 10)
+	b := newBench(t, disk, func(b *bench) {
+		b.opts.Reserve = 128 << 10
+		b.cfg.SegmentBytes = 1 << 20
+	})
+	c := b.cfg
+	c.UseReserve, c.SegmentBytes = true, 5000
+	id := testID
+	id.Topic = "@catalog"
+	catalog, err := b.dir.Open(context.Background(), id, c, &events{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The disk is filled to the last block, so that no room is left over by chance.
+	for size := 4000; size >= 0; size -= 1000 {
+		for err = nil; err == nil; {
+			_, _, err = b.log.Append(context.Background(), 1, numbered(t, b.end(), 1, 0, size, record.None))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		if _, _, err := catalog.Append(context.Background(), 1, numbered(t, record.Offset(i), 1, 0, 1000, record.None)); err != nil {
+			t.Fatalf("append %d: %v", i, err)
+		}
+	}
+	if n := len(catalog.view.Load().segments); n < 3 {
+		t.Fatalf("%d segments", n)
+	}
+}

@@ -1,0 +1,279 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"segue/storage/record"
+)
+
+// Log is the log of one topic-partition. It is safe for concurrent use. It has no goroutine of its own, and no
+// folder and no file before the first append.
+//
+// Locks, in order: maintenance, writer, mu. Readers take none of them.
+type Log struct {
+	dir    *Dir
+	id     Identity
+	folder string
+	events Events
+	keeper Keeper
+	jitter float64 // part of SegmentJitter that is this log's
+
+	cfg  atomic.Pointer[Config]
+	view atomic.Pointer[view]
+	end  atomic.Int64 // the log end offset: what the next record gets
+
+	// maintenance is the turn of whoever changes the beginning of the log or its side files: retention, deletion
+	// of records, checkpoints. It is a turn and not a mutex, since it is held across I/O and waited for with a
+	// context.
+	maintenance  chan struct{}
+	checkpointed record.Offset // where the newest checkpoint stands; of whoever has the turn
+	opened       record.Offset // the end that the log was opened with
+
+	// writer is held over the one write of a batch and over a roll. It guards the fields below it.
+	writer    sync.Mutex
+	hot       *hotSegment // nil before the first append
+	lastEpoch int32       // leader epoch of the last batch; -1 before the first
+	hasFolder bool
+
+	// mu guards the bookkeeping of writes and syncs. It is never held across I/O, a wait or an event.
+	mu      sync.Mutex
+	written mark
+	synced  mark
+	commit  mark
+	dirty   []*Segment  // written since their last sync began, in order; each is pinned once for being here
+	sealed  []*Segment  // rolled, their index not yet closed; each is held
+	newDirs []string    // folders whose entries are to be synced before what is in them counts as synced
+	unsure  bool        // the log was found in its folder, and whether the names in it are durable is not known
+	records int64       // written since the last sync began
+	failure error       // sticky
+	closing bool        // no write begins any more
+	closed  bool        // no read either
+	timer   *time.Timer // of the flush interval; nil before it is first needed
+	armed   bool
+	doubt   uint64 // the flusher's before the first of the writes since
+	begun   uint64 // flush jobs so far
+	inFlush bool   // the last of them is under way
+	waiting []syncWaiter
+	queued  queueState // of the flusher, under its lock
+
+	announced  record.Offset // what Events knows
+	told       bool          // Events knows of the failure
+	delivering bool
+	delivered  sync.Cond // delivering has become false
+
+	done chan struct{} // closed when the log is
+}
+
+// view is the list of a log's segments, ascending, the last one hot. It is immutable; a change publishes another.
+type view struct {
+	segments []*Segment
+	start    record.Offset // the log start offset
+}
+
+// mark is a place between two batches: every record below offset lies before position in segment or in an earlier
+// one.
+type mark struct {
+	offset   record.Offset
+	segment  *Segment // nil in an empty log
+	position int64
+}
+
+// syncWaiter waits for the flush job of a number.
+type syncWaiter struct {
+	job  uint64
+	done chan error // has room for the one answer
+}
+
+func newLog(d *Dir, id Identity, c Config, e Events, k Keeper) *Log {
+	l := &Log{
+		dir: d, id: id, folder: filepath.Join(d.path, id.Folder()), events: e, keeper: k,
+		jitter: rand.Float64(), maintenance: make(chan struct{}, 1), lastEpoch: -1, done: make(chan struct{}),
+	}
+	l.delivered.L = &l.mu
+	l.cfg.Store(&c)
+	l.view.Store(&view{})
+	return l
+}
+
+// Identity returns which log this is.
+func (l *Log) Identity() Identity { return l.id }
+
+// Configure changes the log's configuration, for appends, flushes and cleaning from now on. A segment keeps the
+// room for its index that it was made with.
+func (l *Log) Configure(c Config) {
+	l.cfg.Store(&c)
+	// What was written under the old policy and still lacks its sync may be overdue under the new one.
+	l.dir.flusher.request(l)
+}
+
+// Bounds returns the log start offset, the offset below which everything is committed, and the log end offset.
+func (l *Log) Bounds() (start, committed, end record.Offset) {
+	l.mu.Lock()
+	committed = l.commit.offset
+	l.mu.Unlock()
+	// In this order, so that start <= committed <= end holds in every answer.
+	end = record.Offset(l.end.Load())
+	start = min(l.view.Load().start, committed)
+	return start, committed, end
+}
+
+// Size returns the bytes of all batches that the log holds.
+func (l *Log) Size() (n int64) {
+	for _, s := range l.view.Load().segments {
+		n += s.size.Load()
+	}
+	return n
+}
+
+// Append stamps the log's end offset and the leader epoch into the batch's header and writes the batch, which the
+// caller has checked. It returns the offset of its first record and the offset behind its last one. The batch is
+// in the log when Append returns; it is durable once committed has passed it, which Events tells.
+//
+// ErrNotWritten says that the log is as it was. ErrStaleEpoch refuses an epoch below that of the last batch. The
+// context is looked at before the write only: a write that has begun is finished.
+func (l *Log) Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, 0, err
+	}
+	c := l.cfg.Load()
+	l.writer.Lock()
+	base, next, err = l.write(epoch, b, c)
+	l.writer.Unlock()
+	if err != nil {
+		return 0, 0, err
+	}
+	l.dir.counters.appends.Add(1)
+	l.dir.counters.appendedBytes.Add(int64(b.Size()))
+	l.deliver()
+	return base, next, nil
+}
+
+// write is Append under the writer's lock.
+func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.Offset, err error) {
+	if err := l.usable(); err != nil {
+		return 0, 0, err
+	}
+	if epoch < l.lastEpoch {
+		return 0, 0, fmt.Errorf("append to %s at leader epoch %d, the log holds %d: %w", l.id, epoch, l.lastEpoch, ErrStaleEpoch)
+	}
+	base = record.Offset(l.end.Load())
+	b.SetBaseOffset(base)
+	b.SetLeaderEpoch(epoch)
+	next = b.NextOffset()
+	doubt := l.dir.flusher.doubt.Load()
+	put := func() error {
+		if l.hot == nil || l.hot.mustRoll(b, next-1, c, l.jitter) {
+			if err := l.roll(c); err != nil {
+				return err
+			}
+		}
+		return l.hot.append(b, c)
+	}
+	if c.UseReserve {
+		err = l.dir.reserve.with(put)
+	} else {
+		err = put()
+	}
+	if err != nil {
+		l.noteCut(doubt)
+		l.dir.counters.appendErrors.Add(1)
+		return 0, 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)
+	}
+	l.lastEpoch = epoch
+	l.end.Store(int64(next))
+	l.wrote(mark{next, l.hot.Segment, l.hot.size.Load()}, int64(b.Count()), doubt, c)
+	return base, next, nil
+}
+
+// usable returns why the log takes no more writes, if so.
+func (l *Log) usable() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.usableLocked()
+}
+
+func (l *Log) usableLocked() error {
+	switch {
+	case l.closing:
+		return fmt.Errorf("%s: %w", l.id, ErrClosed)
+	case l.failure != nil:
+		return fmt.Errorf("%s: %w: %w", l.id, ErrFailed, l.failure)
+	}
+	return nil
+}
+
+// roll seals the hot segment, if there is one, and begins the next at the log's end. The caller holds writer.
+func (l *Log) roll(c *Config) error {
+	base := record.Offset(l.end.Load())
+	if l.hot != nil && l.hot.untidy {
+		if err := l.hot.tidy(); err != nil {
+			return err
+		}
+	}
+	l.noteCut(l.dir.flusher.doubt.Load())
+	if !l.hasFolder {
+		if err := l.makeFolder(); err != nil {
+			return err
+		}
+	}
+	hot, err := createHot(l.dir, l.folder, base, c)
+	if err != nil {
+		if l.hot != nil {
+			l.hot.rollDue = true // a power cut may bring back what was removed just now
+		}
+		return fmt.Errorf("create segment %d: %w", base, err)
+	}
+	old := l.hot
+	l.hot = hot
+	v := l.view.Load()
+	segments := append(v.segments[:len(v.segments):len(v.segments)], hot.Segment)
+	l.view.Store(&view{segments: segments, start: v.start})
+
+	l.mu.Lock()
+	l.written = mark{offset: base, segment: hot.Segment}
+	l.newDirs = append(l.newDirs, l.folder)
+	if old != nil && old.hold() {
+		l.sealed = append(l.sealed, old.Segment)
+	}
+	l.mu.Unlock()
+	if old != nil {
+		l.dir.counters.rolls.Add(1)
+		l.dir.flusher.request(l) // a roll always syncs
+	}
+	return nil
+}
+
+// makeFolder makes the log's folder and writes down the topic id. A crash before the first sync may leave any part
+// of it, and nothing that was acknowledged.
+func (l *Log) makeFolder() error {
+	if err := l.dir.fs.MkdirAll(l.folder); err != nil {
+		return err
+	}
+	if err := writeMetadata(l.dir.fs, l.folder, l.id); err != nil {
+		return err
+	}
+	l.hasFolder = true
+	l.mu.Lock()
+	l.newDirs = append(l.newDirs, l.dir.path)
+	l.mu.Unlock()
+	return nil
+}
+
+// adopt takes over what recovery found. It is called once, before anybody else has the log.
+func (l *Log) adopt(r recovered) {
+	l.hot, l.hasFolder, l.lastEpoch = r.hot, r.hasFolder, r.lastEpoch
+	l.view.Store(&view{segments: r.segments, start: r.start})
+	l.end.Store(int64(r.end))
+	m := mark{offset: r.end}
+	if r.hot != nil {
+		m.segment, m.position = r.hot.Segment, r.hot.size.Load()
+	}
+	l.written, l.synced, l.commit, l.announced = m, m, m, r.end
+	l.opened, l.checkpointed, l.unsure = r.end, r.checkpointed, r.hasFolder
+}

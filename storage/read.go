@@ -1,0 +1,390 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"segue/storage/record"
+)
+
+// Read returns a run of whole batches of one segment: the first one holds the offset from, or the next that there
+// is; all of them end at or below to; together they are at most maxBytes long, but for the first one where
+// atLeastOne is set. The zero Chunk says that there is nothing to read below to, or nothing that small.
+//
+// ErrOffsetOutOfRange refuses an offset below the log start or above the log end. A *CorruptError names what
+// cannot be read. The caller must release the chunk.
+func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, atLeastOne bool) (record.Chunk, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return record.Chunk{}, err
+		}
+		s, err := l.segmentAt(from)
+		if err != nil || s == nil {
+			return record.Chunk{}, err
+		}
+		chunk, more, err := l.readSegment(s, from, to, maxBytes, atLeastOne)
+		if err != nil {
+			s.release()
+			return record.Chunk{}, l.readError(err)
+		}
+		if !more {
+			return chunk, nil
+		}
+		// Nothing at or above from is left in this segment: compaction took it. The next one has it.
+		next := l.after(s)
+		s.release()
+		if next == nil || next.base >= to {
+			return record.Chunk{}, nil
+		}
+		from = max(from, next.base)
+	}
+}
+
+// segmentAt returns the segment that an offset belongs to, held for the caller. It returns nil at the end of the
+// log.
+func (l *Log) segmentAt(from record.Offset) (*Segment, error) {
+	for {
+		end := record.Offset(l.end.Load())
+		v := l.view.Load()
+		if from < v.start || from > end {
+			return nil, fmt.Errorf("offset %d of %s, which holds %d to %d: %w", from, l.id, v.start, end, ErrOffsetOutOfRange)
+		}
+		if from == end || len(v.segments) == 0 {
+			return nil, l.ifClosed()
+		}
+		i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > from }) - 1
+		if s := v.segments[max(i, 0)]; s.hold() {
+			return s, nil
+		}
+		if err := l.ifClosed(); err != nil {
+			return nil, err
+		}
+		// The cleaner has taken the segment since; the view has changed.
+	}
+}
+
+func (l *Log) ifClosed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return fmt.Errorf("%s: %w", l.id, ErrClosed)
+	}
+	return nil
+}
+
+// after returns the segment behind s, nil if s is the last.
+func (l *Log) after(s *Segment) *Segment {
+	v := l.view.Load()
+	i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > s.base })
+	if i == len(v.segments) {
+		return nil
+	}
+	return v.segments[i]
+}
+
+// readSegment reads from one segment, which the caller holds. The hold goes over to the chunk where there is one,
+// and is given back where there is nothing to read; more says that the reader has to go on in the next segment.
+func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLeastOne bool) (c record.Chunk, more bool, err error) {
+	if err := l.prepare(s); err != nil {
+		return c, false, err
+	}
+	// From here on the file is the right one: it is shut for good before another log may get its name.
+	f, err := s.file.pin()
+	if err != nil {
+		return c, false, err
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			s.file.unpin()
+			if err == nil && !more {
+				s.release()
+			}
+		}
+	}()
+	size := s.size.Load()
+	first, err := s.find(f, from, size)
+	if err == io.EOF {
+		return c, true, nil
+	}
+	if err != nil || first.end > to {
+		return c, false, err
+	}
+	limit, err := l.limit(s, f, to, size)
+	if err != nil {
+		return c, false, err
+	}
+	end := limit
+	if want := first.pos + int64(maxBytes); want < limit {
+		if end, err = s.boundary(f, first.pos, want, limit); err != nil {
+			return c, false, err
+		}
+	}
+	if end = s.beforeDamage(first.pos, end); end == first.pos {
+		if !atLeastOne {
+			return c, false, nil
+		}
+		end = first.pos + int64(first.size)
+	}
+	keep = true
+	return record.NewChunk(f, first.pos, int(end-first.pos), f.Conn(), func() {
+		s.file.unpin()
+		s.release()
+	}), false, nil
+}
+
+// prepare makes a segment's index usable. The hot one's always is.
+func (l *Log) prepare(s *Segment) error {
+	if s.ready.Load() {
+		return nil
+	}
+	next := l.after(s)
+	if next == nil {
+		return nil
+	}
+	return s.load(next.base)
+}
+
+// limit returns the position in a segment below which every batch ends at or below an offset.
+func (l *Log) limit(s *Segment, f io.ReaderAt, to record.Offset, size int64) (int64, error) {
+	l.mu.Lock()
+	for _, m := range [...]mark{l.commit, l.written} {
+		if m.segment == s && m.offset == to {
+			l.mu.Unlock()
+			return m.position, nil
+		}
+	}
+	l.mu.Unlock()
+	if next := l.after(s); next != nil && next.base <= to {
+		return size, nil
+	}
+	if record.Offset(l.end.Load()) <= to {
+		return size, nil
+	}
+	for _, hole := range s.holes() {
+		if hole.low <= to && to < hole.high {
+			return hole.from, nil
+		}
+	}
+	at, err := s.find(f, to, size)
+	switch {
+	case err == io.EOF:
+		return size, nil
+	case err != nil:
+		return 0, err
+	}
+	return at.pos, nil
+}
+
+// beforeDamage shortens a run of batches so that it ends where a damaged stretch begins.
+func (s *Segment) beforeDamage(from, to int64) int64 {
+	for _, hole := range s.holes() {
+		if from <= hole.from {
+			to = min(to, hole.from)
+		}
+	}
+	return to
+}
+
+// readError counts a failed read and gives it the log's name. A read that fails does not fail the log.
+func (l *Log) readError(err error) error {
+	var c *CorruptError
+	if errors.As(err, &c) {
+		l.dir.counters.corruptReads.Add(1)
+	}
+	if closed := l.ifClosed(); closed != nil {
+		return closed
+	}
+	return fmt.Errorf("read %s: %w", l.id, err)
+}
+
+// OffsetForTime returns the first record of the log, by offset, that has a timestamp at or after unixMilli, looking
+// inside compressed batches, and that timestamp; -1 and -1 if there is none. It does not stop at committed.
+func (l *Log) OffsetForTime(ctx context.Context, unixMilli int64) (record.Offset, int64, error) {
+	v := l.view.Load()
+	for _, s := range v.segments {
+		if err := ctx.Err(); err != nil {
+			return -1, -1, err
+		}
+		if !s.hold() {
+			if err := l.ifClosed(); err != nil {
+				return -1, -1, err
+			}
+			continue // taken by the cleaner: its records are gone
+		}
+		at, ts, err := l.searchTime(ctx, s, v.start, unixMilli)
+		s.release()
+		if err != nil {
+			return -1, -1, l.readError(err)
+		}
+		if at >= 0 {
+			return at, ts, nil
+		}
+	}
+	return -1, -1, l.ifClosed()
+}
+
+// searchTime looks for the first record at or after both an offset and a timestamp in one held segment.
+func (l *Log) searchTime(ctx context.Context, s *Segment, start record.Offset, unixMilli int64) (record.Offset, int64, error) {
+	if err := l.prepare(s); err != nil {
+		return -1, -1, err
+	}
+	if s.maxTime.Load() < unixMilli {
+		return -1, -1, nil
+	}
+	f, err := s.file.pin()
+	if err != nil {
+		return -1, -1, err
+	}
+	defer s.file.unpin()
+	p, err := s.firstAtOrAfter(f, unixMilli, s.size.Load())
+	for ; err == nil; p, err = s.nextAtOrAfter(f, p, unixMilli) {
+		if p.end <= start {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return -1, -1, err // headers may send us from batch to batch in vain
+		}
+		at, ts, err := l.dir.recordAt(s, f, p, start, unixMilli)
+		if err != nil || at >= 0 {
+			return at, ts, err
+		}
+	}
+	if err == io.EOF {
+		return -1, -1, nil
+	}
+	return -1, -1, err
+}
+
+// nextAtOrAfter is firstAtOrAfter for what lies behind a batch.
+func (s *Segment) nextAtOrAfter(f io.ReaderAt, p place, unixMilli int64) (place, error) {
+	w := s.walk(f, p.pos+int64(p.size), s.size.Load())
+	defer w.done()
+	return w.first(func(h record.Header) bool { return h.MaxTimestamp() >= unixMilli })
+}
+
+// MaxTimestamp returns the first record that has the largest timestamp of the log, and that timestamp; -1 and -1
+// if no record has any. Batches are taken at their headers' word: if a header claims a timestamp that no record of its
+// batch has, the answer is -1 and -1 as well, as it is Kafka's.
+func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
+	for {
+		newest := int64(noTimestamp)
+		v := l.view.Load()
+		for _, s := range v.segments {
+			if err := ctx.Err(); err != nil {
+				return -1, -1, err
+			}
+			if !s.hold() {
+				if err := l.ifClosed(); err != nil {
+					return -1, -1, err
+				}
+				continue
+			}
+			ts, err := l.maxTime(s, v.start)
+			s.release()
+			if err != nil {
+				return -1, -1, l.readError(err)
+			}
+			newest = max(newest, ts)
+		}
+		if newest == noTimestamp {
+			return -1, -1, l.ifClosed()
+		}
+		if at, ts, err := l.OffsetForTime(ctx, newest); err != nil || at >= 0 {
+			return at, ts, err
+		}
+		if l.view.Load().start == v.start {
+			return -1, -1, nil
+		}
+		// It went between the two looks, and what is left decides.
+	}
+}
+
+// maxTime returns the largest timestamp of a held segment's records at or above an offset.
+func (l *Log) maxTime(s *Segment, start record.Offset) (int64, error) {
+	if err := l.prepare(s); err != nil {
+		return noTimestamp, err
+	}
+	if s.base >= start {
+		return s.maxTime.Load(), nil
+	}
+	f, err := s.file.pin()
+	if err != nil {
+		return noTimestamp, err
+	}
+	defer s.file.unpin()
+	newest := int64(noTimestamp)
+	p, err := s.find(f, start, s.size.Load())
+	if err == nil && p.base < start {
+		// The start lies inside this batch: only what is behind it counts.
+		if newest, err = l.dir.maxTimeFrom(s, f, p, start); err == nil {
+			p, err = s.find(f, p.end, s.size.Load())
+		}
+	}
+	if err == nil {
+		w := s.walk(f, p.pos, s.size.Load())
+		defer w.done()
+		var h record.Header
+		for h, err = w.peek(); err == nil; h, err = w.peek() {
+			newest = max(newest, h.MaxTimestamp())
+			w.skip(h)
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return newest, err
+}
+
+// recordAt returns the first record of a batch at or after both an offset and a timestamp; -1 and -1 if there is
+// none. A batch with the log's append time has that one time for all its records.
+func (d *Dir) recordAt(s *Segment, f io.ReaderAt, p place, start record.Offset, unixMilli int64) (record.Offset, int64, error) {
+	found, ts := record.Offset(-1), int64(-1)
+	err := d.eachRecord(s, f, p, func(o record.Offset, t int64) bool {
+		if o < start || t < unixMilli {
+			return true
+		}
+		found, ts = o, t
+		return false
+	})
+	return found, ts, err
+}
+
+// maxTimeFrom returns the largest timestamp of a batch's records at or above an offset.
+func (d *Dir) maxTimeFrom(s *Segment, f io.ReaderAt, p place, start record.Offset) (int64, error) {
+	newest := int64(noTimestamp)
+	err := d.eachRecord(s, f, p, func(o record.Offset, t int64) bool {
+		if o >= start {
+			newest = max(newest, t)
+		}
+		return true
+	})
+	return newest, err
+}
+
+// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false.
+func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offset, int64) bool) error {
+	buf := make([]byte, p.size)
+	if _, err := f.ReadAt(buf, p.pos); err != nil {
+		return err
+	}
+	b, _, err := record.Parse(buf)
+	if err == nil {
+		err = b.Verify()
+	}
+	if err != nil {
+		return s.corrupt(p.pos, p.base, err)
+	}
+	for r, err := range b.Records(d.decompressor) {
+		if err != nil {
+			return s.corrupt(p.pos, p.base, err)
+		}
+		if !fn(r.Offset, r.Timestamp) {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"segue/storage/record"
+)
+
+// walker goes from batch header to batch header. The bytes of the batches themselves are skipped.
+type walker struct {
+	s     *Segment
+	f     io.ReaderAt
+	pos   int64 // of the next batch
+	limit int64
+	least record.Offset // no batch may start below
+	buf   []byte
+	at    int64 // position of buf in the file
+	have  int   // bytes of buf that are valid
+}
+
+// walkerBlock is how much a walker reads at once: an index interval's worth of small batches.
+const walkerBlock = 4 << 10
+
+// walk starts a walk over the batches from pos, which must be the start of one, up to limit. Done ends it; the walker
+// is another's then.
+func (s *Segment) walk(f io.ReaderAt, pos, limit int64) *walker {
+	w := s.dir.walkers.Get().(*walker)
+	*w = walker{s: s, f: f, pos: pos, limit: limit, least: s.base, buf: w.buf}
+	return w
+}
+
+func (w *walker) done() {
+	d := w.s.dir
+	*w = walker{buf: w.buf}
+	d.walkers.Put(w)
+}
+
+// peek returns the header of the batch at pos, which is valid until the next call. io.EOF tells the end.
+func (w *walker) peek() (record.Header, error) {
+	for _, hole := range w.s.holes() {
+		if w.pos == hole.from {
+			w.pos = hole.to
+		}
+	}
+	if w.pos >= w.limit {
+		return nil, io.EOF
+	}
+	if w.limit-w.pos < record.HeaderSize {
+		return nil, w.s.corrupt(w.pos, w.least, record.ErrShort)
+	}
+	from := int(w.pos - w.at)
+	if w.pos < w.at || from+record.HeaderSize > w.have {
+		n := int(min(int64(len(w.buf)), w.limit-w.pos))
+		if _, err := w.f.ReadAt(w.buf[:n], w.pos); err != nil {
+			w.have = 0
+			if errors.Is(err, io.EOF) {
+				return nil, w.s.corrupt(w.pos, w.least, fmt.Errorf("the file is shorter than the log: %w", io.ErrUnexpectedEOF))
+			}
+			return nil, err
+		}
+		w.at, w.have, from = w.pos, n, 0
+	}
+	h, err := record.ParseHeader(w.buf[from:w.have])
+	if err == nil {
+		switch {
+		case h.BaseOffset() < w.least:
+			err = fmt.Errorf("batch starts at offset %d, below %d", h.BaseOffset(), w.least)
+		case int64(h.Size()) > w.limit-w.pos:
+			err = fmt.Errorf("batch of %d bytes reaches beyond the end of the segment", h.Size())
+		}
+	}
+	if err != nil {
+		return nil, w.s.corrupt(w.pos, w.least, err)
+	}
+	return h, nil
+}
+
+// check holds the index entry at which the walk begins against the batch that is there: what an index says is believed
+// once that has been seen. An entry that leads elsewhere makes the index odd, and the walk begin at the start.
+func (w *walker) check(x *index, e indexEntry) {
+	if e.Position == 0 {
+		return
+	}
+	h, err := w.peek()
+	if err == nil && h.BaseOffset() == w.s.base+record.Offset(e.Relative) {
+		return
+	}
+	var corrupt *CorruptError
+	if err != nil && err != io.EOF && !errors.As(err, &corrupt) {
+		return // the file cannot be read, as the next peek will say too
+	}
+	w.s.markOdd(x)
+	w.pos, w.least = 0, w.s.base
+}
+
+// skip goes on to the batch behind h, which peek returned.
+func (w *walker) skip(h record.Header) {
+	w.pos += int64(h.Size())
+	w.least = h.NextOffset()
+}
+
+// first goes on to the first batch that is wanted and returns where it stands. io.EOF says that there is none.
+func (w *walker) first(wanted func(record.Header) bool) (place, error) {
+	for {
+		h, err := w.peek()
+		if err != nil {
+			return place{}, err
+		}
+		if wanted(h) {
+			return place{pos: w.pos, size: h.Size(), base: h.BaseOffset(), end: h.NextOffset()}, nil
+		}
+		w.skip(h)
+	}
+}
+
+// place is where a batch stands in a segment, with what its header says.
+type place struct {
+	pos       int64
+	size      int
+	base, end record.Offset
+}
