@@ -1,0 +1,191 @@
+package protocol
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// adminRequests are the requests that administer topics, configurations, replicas, access and the cluster.
+var adminRequests = []shape{
+	{kmsg.CreateTopics, 0, 7, 5, fields{
+		structs("Topics",
+			str("Name"),
+			i32("NumPartitions"),
+			i16("ReplicationFactor"),
+			structs("Assignments", i32("PartitionIndex"), list("BrokerIds", i32)),
+			structs("Configs", str("Name"), str("Value").nullable()),
+		),
+		i32("TimeoutMs"),
+		boolean("ValidateOnly").since(1),
+	}},
+	{kmsg.DeleteTopics, 0, 6, 4, fields{
+		structs("Topics", str("Name").nullable(), uuid("TopicId")).since(6),
+		list("TopicNames", str).until(5),
+		i32("TimeoutMs"),
+	}},
+	{kmsg.CreatePartitions, 0, 3, 2, fields{
+		structs("Topics",
+			str("Name"),
+			i32("Count"),
+			structs("Assignments", list("BrokerIds", i32)).nullable(),
+		),
+		i32("TimeoutMs"),
+		boolean("ValidateOnly"),
+	}},
+	{kmsg.DeleteRecords, 0, 2, 2, fields{
+		structs("Topics", str("Name"), structs("Partitions", i32("PartitionIndex"), i64("Offset"))),
+		i32("TimeoutMs"),
+	}},
+	{kmsg.DescribeConfigs, 0, 4, 4, fields{
+		structs("Resources",
+			i8("ResourceType"),
+			str("ResourceName"),
+			list("ConfigurationKeys", str).nullable(),
+		),
+		boolean("IncludeSynonyms").since(1),
+		boolean("IncludeDocumentation").since(3),
+	}},
+	{kmsg.AlterConfigs, 0, 2, 2, fields{
+		structs("Resources",
+			i8("ResourceType"),
+			str("ResourceName"),
+			structs("Configs", str("Name"), str("Value").nullable()),
+		),
+		boolean("ValidateOnly"),
+	}},
+	{kmsg.IncrementalAlterConfigs, 0, 1, 1, fields{
+		structs("Resources",
+			i8("ResourceType"),
+			str("ResourceName"),
+			structs("Configs", str("Name"), i8("ConfigOperation"), str("Value").nullable()),
+		),
+		boolean("ValidateOnly"),
+	}},
+	{kmsg.ListConfigResources, 0, 1, 0, fields{
+		list("ResourceTypes", i8).since(1),
+	}},
+	{kmsg.DescribeLogDirs, 1, 5, 2, fields{
+		structs("Topics", str("Topic"), list("Partitions", i32)).nullable(),
+	}},
+	{kmsg.AlterReplicaLogDirs, 1, 2, 2, fields{
+		structs("Dirs", str("Path"), structs("Topics", str("Name"), list("Partitions", i32))),
+	}},
+	{kmsg.ElectLeaders, 0, 2, 2, fields{
+		i8("ElectionType").since(1),
+		structs("TopicPartitions", str("Topic"), list("Partitions", i32)).nullable(),
+		i32("TimeoutMs"),
+	}},
+	{kmsg.AlterPartitionAssignments, 0, 1, 0, fields{
+		i32("TimeoutMs"),
+		boolean("AllowReplicationFactorChange").since(1),
+		structs("Topics",
+			str("Name"),
+			structs("Partitions", i32("PartitionIndex"), list("Replicas", i32).nullable()),
+		),
+	}},
+	{kmsg.ListPartitionReassignments, 0, 0, 0, fields{
+		i32("TimeoutMs"),
+		structs("Topics", str("Name"), list("PartitionIndexes", i32)).nullable(),
+	}},
+	{kmsg.DescribeACLs, 1, 3, 2, fields{
+		i8("ResourceTypeFilter"),
+		str("ResourceNameFilter").nullable(),
+		i8("PatternTypeFilter"),
+		str("PrincipalFilter").nullable(),
+		str("HostFilter").nullable(),
+		i8("Operation"),
+		i8("PermissionType"),
+	}},
+	{kmsg.CreateACLs, 1, 3, 2, fields{
+		structs("Creations",
+			i8("ResourceType"),
+			str("ResourceName"),
+			i8("ResourcePatternType"),
+			str("Principal"),
+			str("Host"),
+			i8("Operation"),
+			i8("PermissionType"),
+		),
+	}},
+	{kmsg.DeleteACLs, 1, 3, 2, fields{
+		structs("Filters",
+			i8("ResourceTypeFilter"),
+			str("ResourceNameFilter").nullable(),
+			i8("PatternTypeFilter"),
+			str("PrincipalFilter").nullable(),
+			str("HostFilter").nullable(),
+			i8("Operation"),
+			i8("PermissionType"),
+		),
+	}},
+	{kmsg.CreateDelegationToken, 1, 3, 2, fields{
+		str("OwnerPrincipalType").since(3).nullable(),
+		str("OwnerPrincipalName").since(3).nullable(),
+		structs("Renewers", str("PrincipalType"), str("PrincipalName")),
+		i64("MaxLifetimeMs"),
+	}},
+	{kmsg.RenewDelegationToken, 1, 2, 2, fields{
+		blob("Hmac"),
+		i64("RenewPeriodMs"),
+	}},
+	{kmsg.ExpireDelegationToken, 1, 2, 2, fields{
+		blob("Hmac"),
+		i64("ExpiryTimePeriodMs"),
+	}},
+	{kmsg.DescribeDelegationToken, 1, 3, 2, fields{
+		structs("Owners", str("PrincipalType"), str("PrincipalName")).nullable(),
+	}},
+	{kmsg.DescribeClientQuotas, 0, 1, 1, fields{
+		structs("Components", str("EntityType"), i8("MatchType"), str("Match").nullable()),
+		boolean("Strict"),
+	}},
+	{kmsg.AlterClientQuotas, 0, 1, 1, fields{
+		structs("Entries",
+			structs("Entity", str("EntityType"), str("EntityName").nullable()),
+			structs("Ops", str("Key"), f64("Value"), boolean("Remove")),
+		),
+		boolean("ValidateOnly"),
+	}},
+	{kmsg.DescribeUserSCRAMCredentials, 0, 0, 0, fields{
+		structs("Users", str("Name")).nullable(),
+	}},
+	{kmsg.AlterUserSCRAMCredentials, 0, 0, 0, fields{
+		structs("Deletions", str("Name"), i8("Mechanism")),
+		structs("Upsertions",
+			str("Name"),
+			i8("Mechanism"),
+			i32("Iterations"),
+			blob("Salt"),
+			blob("SaltedPassword"),
+		),
+	}},
+	{kmsg.DescribeQuorum, 0, 2, 0, fields{
+		structs("Topics", str("TopicName"), structs("Partitions", i32("PartitionIndex"))),
+	}},
+	{kmsg.UpdateFeatures, 0, 2, 0, fields{
+		i32("TimeoutMs"),
+		structs("FeatureUpdates",
+			str("Feature"),
+			i16("MaxVersionLevel"),
+			boolean("AllowDowngrade").until(0),
+			i8("UpgradeType").since(1),
+		),
+		boolean("ValidateOnly").since(1),
+	}},
+	{kmsg.UnregisterBroker, 0, 0, 0, fields{
+		i32("BrokerId"),
+	}},
+	{kmsg.AddRaftVoter, 0, 1, 0, fields{
+		str("ClusterId").nullable(),
+		i32("TimeoutMs"),
+		i32("VoterId"),
+		uuid("VoterDirectoryId"),
+		structs("Listeners", str("Name"), str("Host"), u16("Port")),
+		boolean("AckWhenCommitted").since(1),
+	}},
+	{kmsg.RemoveRaftVoter, 0, 0, 0, fields{
+		str("ClusterId").nullable(),
+		i32("VoterId"),
+		uuid("VoterDirectoryId"),
+	}},
+	{kmsg.UnregisterController, 0, 0, 0, fields{
+		i32("ControllerId"),
+	}},
+}

@@ -1,0 +1,108 @@
+package protocol
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// dataRequests are the requests that producers and consumers make of any broker, and those that
+// open a connection.
+var dataRequests = []shape{
+	{kmsg.ApiVersions, 0, 5, 3, fields{
+		str("ClientSoftwareName").since(3),
+		str("ClientSoftwareVersion").since(3),
+		str("ClusterId").since(5).nullable(),
+		i32("NodeId").since(5),
+	}},
+	{kmsg.SASLHandshake, 0, 1, never, fields{
+		str("Mechanism"),
+	}},
+	{kmsg.SASLAuthenticate, 0, 2, 2, fields{
+		blob("AuthBytes"),
+	}},
+	{kmsg.Metadata, 0, 13, 9, fields{
+		structs("Topics", uuid("TopicId").since(10), str("Name").nullableSince(10)).nullableSince(1),
+		boolean("AllowAutoTopicCreation").since(4),
+		boolean("IncludeClusterAuthorizedOperations").between(8, 10),
+		boolean("IncludeTopicAuthorizedOperations").since(8),
+	}},
+	{kmsg.Produce, 3, 13, 9, fields{
+		str("TransactionalId").nullable(),
+		i16("Acks"),
+		i32("TimeoutMs"),
+		structs("TopicData",
+			str("Name").until(12),
+			uuid("TopicId").since(13),
+			structs("PartitionData", i32("Index"), blob("Records").nullable()),
+		),
+	}},
+	{kmsg.Fetch, 4, 18, 12, fields{
+		str("ClusterId").nullable().tag(0),
+		i32("ReplicaId").until(14),
+		object("ReplicaState", i32("ReplicaId"), i64("ReplicaEpoch")).tag(1),
+		i32("MaxWaitMs"),
+		i32("MinBytes"),
+		i32("MaxBytes"),
+		i8("IsolationLevel"),
+		i32("SessionId").since(7),
+		i32("SessionEpoch").since(7),
+		structs("Topics",
+			str("Topic").until(12),
+			uuid("TopicId").since(13),
+			structs("Partitions",
+				i32("Partition"),
+				i32("CurrentLeaderEpoch").since(9),
+				i64("FetchOffset"),
+				i32("LastFetchedEpoch").since(12),
+				i64("LogStartOffset").since(5),
+				i32("PartitionMaxBytes"),
+				uuid("ReplicaDirectoryId").tag(0),
+				i64("HighWatermark").tag(1),
+			),
+		),
+		structs("ForgottenTopicsData",
+			str("Topic").until(12),
+			uuid("TopicId").since(13),
+			list("Partitions", i32),
+		).since(7),
+		str("RackId").since(11),
+	}},
+	{kmsg.ListOffsets, 0, 11, 6, fields{
+		i32("ReplicaId"),
+		i8("IsolationLevel").since(2),
+		structs("Topics",
+			str("Name"),
+			structs("Partitions",
+				i32("PartitionIndex"),
+				i32("CurrentLeaderEpoch").since(4),
+				i64("Timestamp"),
+				i32("MaxNumOffsets").until(0),
+			),
+		),
+		i32("TimeoutMs").since(10),
+	}},
+	{kmsg.OffsetForLeaderEpoch, 0, 4, 4, fields{
+		i32("ReplicaId").since(3),
+		structs("Topics",
+			str("Topic"),
+			structs("Partitions", i32("Partition"), i32("CurrentLeaderEpoch").since(2), i32("LeaderEpoch")),
+		),
+	}},
+	{kmsg.DescribeCluster, 0, 2, 0, fields{
+		boolean("IncludeClusterAuthorizedOperations"),
+		i8("EndpointType").since(1),
+		boolean("IncludeFencedBrokers").since(2),
+	}},
+	{kmsg.DescribeTopicPartitions, 0, 0, 0, fields{
+		structs("Topics", str("Name")),
+		i32("ResponsePartitionLimit"),
+		object("Cursor", str("TopicName"), i32("PartitionIndex")).nullable(),
+	}},
+	{kmsg.GetTelemetrySubscriptions, 0, 0, 0, fields{
+		uuid("ClientInstanceId"),
+	}},
+	{kmsg.PushTelemetry, 0, 0, 0, fields{
+		uuid("ClientInstanceId"),
+		i32("SubscriptionId"),
+		boolean("Terminating"),
+		i8("CompressionType"),
+		blob("Metrics"),
+	}},
+}

@@ -1,0 +1,76 @@
+package protocol
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// shareRequests are the requests about share groups (KIP-932).
+var shareRequests = []shape{
+	{kmsg.ShareGroupHeartbeat, 1, 1, 0, fields{
+		str("GroupId"),
+		str("MemberId"),
+		i32("MemberEpoch"),
+		str("RackId").nullable(),
+		list("SubscribedTopicNames", str).nullable(),
+	}},
+	{kmsg.ShareGroupDescribe, 1, 1, 0, fields{
+		list("GroupIds", str),
+		boolean("IncludeAuthorizedOperations"),
+	}},
+	{kmsg.ShareFetch, 1, 2, 0, fields{
+		str("GroupId").nullable(),
+		str("MemberId").nullable(),
+		i32("ShareSessionEpoch"),
+		i32("MaxWaitMs"),
+		i32("MinBytes"),
+		i32("MaxBytes"),
+		i32("MaxRecords"),
+		i32("BatchSize"),
+		i8("ShareAcquireMode").since(2),
+		boolean("IsRenewAck").since(2),
+		structs("Topics",
+			uuid("TopicId"),
+			structs("Partitions",
+				i32("PartitionIndex"),
+				structs("AcknowledgementBatches",
+					i64("FirstOffset"),
+					i64("LastOffset"),
+					list("AcknowledgeTypes", i8),
+				),
+			),
+		),
+		structs("ForgottenTopicsData", uuid("TopicId"), list("Partitions", i32)),
+	}},
+	{kmsg.ShareAcknowledge, 1, 2, 0, fields{
+		str("GroupId").nullable(),
+		str("MemberId").nullable(),
+		i32("ShareSessionEpoch"),
+		boolean("IsRenewAck").since(2),
+		structs("Topics",
+			uuid("TopicId"),
+			structs("Partitions",
+				i32("PartitionIndex"),
+				structs("AcknowledgementBatches",
+					i64("FirstOffset"),
+					i64("LastOffset"),
+					list("AcknowledgeTypes", i8),
+				),
+			),
+		),
+	}},
+	{kmsg.DescribeShareGroupOffsets, 0, 1, 0, fields{
+		structs("Groups",
+			str("GroupId"),
+			structs("Topics", str("TopicName"), list("Partitions", i32)).nullable(),
+		),
+	}},
+	{kmsg.AlterShareGroupOffsets, 0, 0, 0, fields{
+		str("GroupId"),
+		structs("Topics",
+			str("TopicName"),
+			structs("Partitions", i32("PartitionIndex"), i64("StartOffset")),
+		),
+	}},
+	{kmsg.DeleteShareGroupOffsets, 0, 0, 0, fields{
+		str("GroupId"),
+		structs("Topics", str("TopicName")),
+	}},
+}
