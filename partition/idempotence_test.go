@@ -1,0 +1,283 @@
+package partition_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"segue/partition"
+	"segue/partition/logtest"
+	"segue/storage"
+	"segue/storage/record"
+	"segue/storage/vfs"
+)
+
+// sent is a batch as a producer sends it, and as the model's log holds it.
+type sent struct {
+	id         int64
+	epoch      int16
+	seq, count int32
+	base       record.Offset
+}
+
+func (s sent) next() record.Offset { return s.base + record.Offset(s.count) }
+func (s sent) nextSeq() int32      { return record.SequenceAfter(s.seq, s.count) }
+
+func (s sent) same(o sent) bool {
+	return s.id == o.id && s.epoch == o.epoch && s.seq == o.seq && s.count == o.count
+}
+
+func (s sent) batch(t *testing.T) record.Batch {
+	return logtest.Spec{Records: int(s.count), Time: 1, Producer: s.id + 1, ProducerEpoch: s.epoch, Sequence: s.seq}.Batch(t)
+}
+
+// modelLog is all batches of a log, in order: the rules of an idempotent producer, told the long way.
+type modelLog []sent
+
+// judge says what becomes of a batch: its code, the base offset that it is answered with, and whether it is a duplicate.
+func (m modelLog) judge(s sent) (code string, base record.Offset, duplicate bool) {
+	var own modelLog // the producer's batches in its latest epoch
+	for _, old := range m {
+		if old.id != s.id {
+			continue
+		}
+		if len(own) > 0 && own[0].epoch != old.epoch {
+			own = nil
+		}
+		own = append(own, old)
+	}
+	end := record.Offset(0)
+	if len(m) > 0 {
+		end = m[len(m)-1].next()
+	}
+	if len(own) == 0 {
+		return "ok", end, false
+	}
+	for _, old := range own[max(0, len(own)-5):] {
+		if old.same(s) {
+			return "ok", old.base, true
+		}
+	}
+	last := own[len(own)-1]
+	switch {
+	case s.epoch < last.epoch:
+		return "INVALID_PRODUCER_EPOCH", 0, false
+	case s.epoch > last.epoch && s.seq != 0, s.epoch == last.epoch && s.seq != last.nextSeq():
+		return "OUT_OF_ORDER_SEQUENCE_NUMBER", 0, false
+	}
+	return "ok", end, false
+}
+
+// trial is a partition under random producers, and its model.
+type trial struct {
+	*testing.T
+	rand  *rand.Rand
+	p     *partition.Partition
+	log   modelLog
+	tried []sent // what was sent lately, written or not
+	acked record.Offset
+}
+
+// produce sends a batch: the next one of a producer, one from before, or one that has no business to come now.
+func (t *trial) produce() {
+	t.Helper()
+	s := sent{id: t.rand.Int64N(3), count: 1 + t.rand.Int32N(3)}
+	for _, old := range t.log {
+		if old.id == s.id {
+			s.epoch, s.seq = old.epoch, old.nextSeq()
+		}
+	}
+	switch n := t.rand.IntN(10); {
+	case n < 3 && len(t.tried) > 0:
+		s = t.tried[t.rand.IntN(len(t.tried))]
+	case n == 3:
+		s.seq = record.SequenceAfter(s.seq, t.rand.Int32N(5))
+	case n == 4:
+		s.epoch += int16(t.rand.IntN(3) - 1)
+		s.epoch = max(s.epoch, 0)
+		s.seq = 0
+	case n == 5 && s.epoch == 0 && s.seq == 0:
+		s.seq = 2147483640 // so that some wrap
+	}
+	t.send(s)
+	t.tried = append(t.tried, s)
+	t.tried = t.tried[max(0, len(t.tried)-12):]
+}
+
+func (t *trial) send(s sent) partition.Ack {
+	t.Helper()
+	wantCode, wantBase, wantDuplicate := t.log.judge(s)
+	ack, err := t.p.Append(context.Background(), -1, s.batch(t.T), partition.Client)
+	if got := code(err); got != wantCode {
+		t.Fatalf("%+v gave %s (%v), want %s; the log is %+v", s, got, err, wantCode, t.log)
+	}
+	if err != nil {
+		return ack
+	}
+	s.base = wantBase
+	if ack.Base != s.base || ack.Next != s.next() || ack.Duplicate != wantDuplicate {
+		t.Fatalf("%+v was answered %d to %d, duplicate: %v, want %d to %d, %v", s, ack.Base, ack.Next, ack.Duplicate, s.base, s.next(), wantDuplicate)
+	}
+	if !wantDuplicate {
+		t.log = append(t.log, s)
+	}
+	return ack
+}
+
+// survive compares what a crash has left with the model, and cuts the model to it.
+func (t *trial) survive() {
+	t.Helper()
+	end := t.p.Offsets().LogEnd
+	if end < t.acked {
+		t.Fatalf("the log ends at %d, acknowledged was %d", end, t.acked)
+	}
+	n := slices.IndexFunc(t.log, func(s sent) bool { return s.next() > end })
+	if n >= 0 {
+		t.log = t.log[:n]
+	}
+	if n = len(t.log); n == 0 && end != 0 || n > 0 && t.log[n-1].next() != end {
+		t.Fatalf("the log ends at %d, in the middle of a batch of %+v", end, t.log)
+	}
+	if o := t.p.Offsets(); o.HighWatermark != end {
+		t.Fatalf("after a start the marks are %+v", o)
+	}
+}
+
+// TestIdempotence has random producers send, retry and err, while the log commits when it likes and the broker is killed.
+func TestIdempotence(t *testing.T) {
+	rounds := 150
+	if testing.Short() {
+		rounds = 20
+	}
+	for range rounds {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			ctx := context.Background()
+			tr := &trial{T: t, rand: rand.New(rand.NewPCG(seed, 0))}
+			store := logtest.NewMemory()
+			log := store.Log(theID)
+			log.Hold()
+			epoch := int32(0)
+			open := func() {
+				t.Helper()
+				var err error
+				epoch++
+				if tr.p, err = partition.Open(ctx, store, theID, epoch, testConfig(), codecs()); err != nil {
+					t.Fatal(err)
+				}
+				tr.survive()
+			}
+			open()
+			for range 150 {
+				switch n := tr.rand.IntN(100); {
+				case n < 75:
+					tr.produce()
+				case n < 85:
+					if len(tr.log) > 0 {
+						to := tr.log[tr.rand.IntN(len(tr.log))].next()
+						log.Commit(to)
+						tr.acked = max(tr.acked, to)
+					}
+				case n < 90:
+					log.CommitAll()
+					tr.acked = tr.p.Offsets().LogEnd
+					if err := tr.p.Checkpoint(ctx); err != nil {
+						t.Fatal(err)
+					}
+				case n < 93:
+					log.CommitAll()
+					tr.acked = tr.p.Offsets().LogEnd
+					start := record.Offset(tr.rand.Int64N(int64(tr.acked) + 1))
+					if _, err := tr.p.DeleteBefore(ctx, start); err != nil {
+						t.Fatal(err)
+					}
+				case n < 98:
+					log.Crash(tr.rand.IntN(4))
+					open()
+				default:
+					log.CommitAll()
+					tr.acked = tr.p.Offsets().LogEnd
+					if err := tr.p.Close(ctx); err != nil {
+						t.Fatal(err)
+					}
+					open()
+				}
+			}
+		})
+	}
+}
+
+// TestIdempotenceOnStorage does the same on real logs, whose disk loses what a power cut may take.
+func TestIdempotenceOnStorage(t *testing.T) {
+	rounds := 12
+	if testing.Short() {
+		rounds = 3
+	}
+	for range rounds {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			tr := &trial{T: t, rand: rand.New(rand.NewPCG(seed, 0))}
+			c := testConfig()
+			c.Log.FlushMessages = []int64{1, 1000}[tr.rand.IntN(2)]
+			disk := vfs.NewCrashable()
+			for life := range int32(5) {
+				disk = tr.live(disk, life, c)
+			}
+		})
+	}
+}
+
+// live runs the partition until its end, which is a power cut, a kill or a stop, and returns the disk as that left it.
+func (t *trial) live(disk *vfs.Crashable, epoch int32, c partition.Config) *vfs.Crashable {
+	t.Helper()
+	ctx := context.Background()
+	dir, err := storage.OpenDir("data", storage.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.p, err = partition.Open(ctx, partition.Local(dir), theID, epoch, c, codecs()); err != nil {
+		t.Fatal(err)
+	}
+	t.survive()
+	for range 60 {
+		switch n := t.rand.IntN(40); {
+		case n < 37:
+			t.produce()
+		case n == 37 && len(t.log) > 0:
+			// Nobody relies on what flush.messages above 1 has not synced.
+			last := t.log[len(t.log)-1]
+			if _, _, duplicate := t.log.judge(last); duplicate {
+				if err := t.send(last).Wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.Log.FlushMessages == 1 {
+				t.acked = max(t.acked, last.next())
+			}
+		case n == 38:
+			if err := t.p.Checkpoint(ctx); err != nil {
+				t.Fatal(err)
+			}
+			t.acked = t.p.Offsets().LogEnd // a checkpoint syncs
+		}
+	}
+	var next *vfs.Crashable
+	switch t.rand.IntN(3) {
+	case 0:
+		next = disk.Crash(t.rand)
+	case 1:
+		next = disk.Kill()
+		t.acked = t.p.Offsets().LogEnd // what was written outlives the process
+	}
+	if err := errors.Join(t.p.Close(ctx), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if next == nil {
+		t.acked = t.p.Offsets().LogEnd
+		return disk
+	}
+	return next
+}

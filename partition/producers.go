@@ -1,0 +1,168 @@
+package partition
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"segue/storage"
+	"segue/storage/record"
+)
+
+// window is how many of a producer's last batches are remembered, and so how many requests an idempotent producer may
+// have in flight (Kafka's ProducerStateEntry.NUM_BATCHES_TO_RETAIN).
+const window = 5
+
+// producers is the producer table of a partition: what each idempotent producer last wrote. It is a fold over the
+// headers of the log's batches in order: check refuses what may not come next, apply takes in what was written. The
+// zero value is empty. The append lock guards it.
+type producers struct {
+	byID map[int64]*producer // nil until the first idempotent batch: most partitions of a big broker are idle
+}
+
+// producer is what the table knows of one producer id.
+type producer struct {
+	epoch   int16
+	known   uint8 // how many of batches are in use
+	batches [window]written
+	// active is when this broker last took a batch of the producer's, in Unix milliseconds. Kafka counts from the
+	// timestamp of the batch, which under CreateTime is whatever its producer says: one that writes old events would
+	// be forgotten while it is at it, and its next retry be taken for new data.
+	active int64
+}
+
+// written is one batch that a producer wrote.
+type written struct {
+	last      record.Offset // offset of its last record
+	timestamp int64         // its largest timestamp
+	lastSeq   int32         // sequence number of its last record; record.NoSequence if it has none
+	delta     int32         // last offset less first, in offsets and in sequence numbers
+}
+
+func (w written) first() record.Offset { return w.last - record.Offset(w.delta) }
+
+// check says what a batch of a producer with an id is: new data (nil, nil), a retry of one that was written (which), or
+// out of its turn (an error), by the rules of Kafka's ProducerStateEntry.findDuplicateBatch and ProducerAppendInfo.
+// Coordinators number no batches; for theirs only the epoch counts. It changes nothing.
+func (t *producers) check(id storage.Identity, h record.Header, from Origin) (*written, error) {
+	p := t.byID[h.ProducerID()]
+	if p == nil {
+		// Nothing is known of a producer that is new, and nothing any more of one whose batches are gone or whose time
+		// is up: it may go on at any sequence number.
+		return nil, nil
+	}
+	epoch := h.ProducerEpoch()
+	if from == Client && epoch == p.epoch {
+		if w := p.find(h.BaseSequence(), h.LastSequence()); w != nil {
+			return w, nil
+		}
+	}
+	if epoch < p.epoch {
+		return nil, refuse(kerr.InvalidProducerEpoch,
+			"producer %d appends to %s at epoch %d, and epoch %d has been seen", h.ProducerID(), id, epoch, p.epoch)
+	}
+	if from != Client || p.epoch == record.NoProducerEpoch {
+		return nil, nil
+	}
+	want := int32(0)
+	if epoch == p.epoch {
+		want = p.nextSeq()
+	}
+	if seq := h.BaseSequence(); seq != want {
+		return nil, refuse(kerr.OutOfOrderSequenceNumber,
+			"producer %d appends to %s at epoch %d (last seen %d) with sequence number %d, expected %d",
+			h.ProducerID(), id, epoch, p.epoch, seq, want)
+	}
+	return nil, nil
+}
+
+// find returns the remembered batch with exactly these sequence numbers.
+func (p *producer) find(firstSeq, lastSeq int32) *written {
+	for i := range p.batches[:p.known] {
+		w := &p.batches[i]
+		if w.lastSeq == lastSeq && w.lastSeq >= 0 && record.SequenceAfter(firstSeq, w.delta) == lastSeq {
+			return w
+		}
+	}
+	return nil
+}
+
+// lastSeq is the sequence number of the producer's last record in its epoch, record.NoSequence if it has none.
+func (p *producer) lastSeq() int32 {
+	if p.known == 0 {
+		return record.NoSequence
+	}
+	return p.batches[p.known-1].lastSeq
+}
+
+// nextSeq is the sequence number that has to come next: one more than the last, and 0 in an epoch without a batch.
+func (p *producer) nextSeq() int32 {
+	if last := p.lastSeq(); last >= 0 {
+		return record.SequenceAfter(last, 1)
+	}
+	return 0
+}
+
+// apply takes in a batch that is in the log, at the offsets in its header. A transaction marker (a control batch) moves
+// its producer's epoch and is none of its batches.
+func (t *producers) apply(h record.Header, now int64) {
+	if h.ProducerID() < 0 {
+		return
+	}
+	p := t.byID[h.ProducerID()]
+	if p == nil {
+		if t.byID == nil {
+			t.byID = make(map[int64]*producer)
+		}
+		p = &producer{epoch: h.ProducerEpoch()}
+		t.byID[h.ProducerID()] = p
+	}
+	if p.epoch != h.ProducerEpoch() {
+		p.epoch, p.known = h.ProducerEpoch(), 0
+	}
+	p.active = now
+	if h.IsControl() {
+		return
+	}
+	if p.known == window {
+		copy(p.batches[:], p.batches[1:])
+		p.known--
+	}
+	p.batches[p.known] = written{
+		last: h.LastOffset(), timestamp: h.MaxTimestamp(), lastSeq: h.LastSequence(), delta: h.LastOffsetDelta(),
+	}
+	p.known++
+}
+
+// expire forgets the producers that have not written for as long as expiry (producer.id.expiration.ms).
+func (t *producers) expire(now int64, expiry time.Duration) {
+	before := now - expiry.Milliseconds()
+	for id, p := range t.byID {
+		if p.active <= before {
+			delete(t.byID, id)
+		}
+	}
+	if len(t.byID) == 0 {
+		t.byID = nil
+	}
+}
+
+// ProducerState is what a partition knows of one producer, as DescribeProducers tells it (KIP-664).
+type ProducerState struct {
+	ProducerID    int64
+	Epoch         int16
+	LastSequence  int32 // -1 if it has written nothing in this epoch
+	LastTimestamp int64 // largest timestamp of its last batch, -1 if there is none
+}
+
+func (t *producers) states() []ProducerState {
+	states := make([]ProducerState, 0, len(t.byID))
+	for id, p := range t.byID {
+		s := ProducerState{ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: record.NoTimestamp}
+		if p.known > 0 {
+			s.LastTimestamp = p.batches[p.known-1].timestamp
+		}
+		states = append(states, s)
+	}
+	return states
+}
