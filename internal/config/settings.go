@@ -1,0 +1,64 @@
+package config
+
+import (
+	"math"
+	"time"
+)
+
+// BrokerSettings are the broker configs that this broker acts on, in the units it uses. Times of "for ever" are the
+// longest duration there is.
+type BrokerSettings struct {
+	NodeID  int32  // node.id
+	Rack    string // broker.rack; empty for none
+	LogDirs []string
+	// HTTPListener is where health and metrics are served; empty for nowhere.
+	HTTPListener string
+
+	Partitions        int32 // of a topic that does not say (num.partitions)
+	ReplicationFactor int16 // of a topic that does not say (default.replication.factor)
+	AutoCreateTopics  bool  // auto.create.topics.enable
+	DeleteTopics      bool  // delete.topic.enable
+
+	RetentionCheckInterval time.Duration // log.retention.check.interval.ms
+	RecoveryThreads        int           // logs opened side by side, for each directory
+	ProducerExpiry         time.Duration // producer.id.expiration.ms
+
+	MaxRequestBytes     int32         // socket.request.max.bytes
+	QueuedRequestBytes  int64         // queued.max.request.bytes; 0 for the broker's own choice
+	MaxConnections      int           // max.connections
+	MaxConnectionsPerIP int           // max.connections.per.ip
+	IdleTimeout         time.Duration // connections.max.idle.ms; 0 for none
+
+	FetchMaxBytes    int32 // fetch.max.bytes
+	FetchSessions    int   // max.incremental.fetch.session.cache.slots
+	DescribeMaxParts int   // partitions in one DescribeTopicPartitions answer (max.request.partition.size.limit)
+}
+
+func brokerSettings(values map[string]Value) BrokerSettings {
+	number := func(name string) int64 { return values[name].Int() }
+	dirs := values["log.dirs"]
+	if dirs.Null() {
+		dirs = values["log.dir"]
+	}
+	return BrokerSettings{
+		NodeID:                 int32(number("node.id")),
+		Rack:                   values["broker.rack"].String(),
+		LogDirs:                dirs.List(),
+		HTTPListener:           values["http.listener"].String(),
+		Partitions:             int32(number("num.partitions")),
+		ReplicationFactor:      int16(max(math.MinInt16, min(math.MaxInt16, number("default.replication.factor")))),
+		AutoCreateTopics:       values["auto.create.topics.enable"].Bool(),
+		DeleteTopics:           values["delete.topic.enable"].Bool(),
+		RetentionCheckInterval: values["log.retention.check.interval.ms"].Millis(),
+		RecoveryThreads:        int(number("num.recovery.threads.per.data.dir")),
+		ProducerExpiry:         values["producer.id.expiration.ms"].Millis(),
+		MaxRequestBytes:        int32(number("socket.request.max.bytes")),
+		QueuedRequestBytes:     max(0, number("queued.max.request.bytes")),
+		MaxConnections:         int(number("max.connections")),
+		MaxConnectionsPerIP:    int(number("max.connections.per.ip")),
+		IdleTimeout:            max(0, values["connections.max.idle.ms"].Millis()),
+		FetchMaxBytes:          int32(number("fetch.max.bytes")),
+		FetchSessions:          int(number("max.incremental.fetch.session.cache.slots")),
+		DescribeMaxParts:       int(number("max.request.partition.size.limit")),
+	}
+}
