@@ -1,0 +1,340 @@
+package server
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"segue/protocol"
+)
+
+const (
+	// headSize is how much of a frame is looked at before it is taken: its size, API key and version.
+	headSize = protocol.PrefixSize + 4
+	// shortestRequest is a request header without client id: key, version, correlation id.
+	shortestRequest = 8
+)
+
+// head is what the first bytes of a frame say.
+type head struct {
+	row         *row
+	size        int // of the frame, without its prefix
+	unsupported bool
+}
+
+// readRequests takes one request after the other. It returns why it stopped, never nil.
+func (c *conn) readRequests() error {
+	for {
+		h, err := c.readHead()
+		if err != nil {
+			return err
+		}
+		if err := c.awaitTurn(h); err != nil {
+			return err
+		}
+		call, err := c.readRequest(h)
+		if err != nil {
+			return err
+		}
+		c.enqueue(call)
+		if h.row.Barrier {
+			if err := c.awaitAnswers(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readHead waits for the next frame and judges it by its first bytes, which stay in the buffer.
+func (c *conn) readHead() (head, error) {
+	b, err := c.peek(protocol.PrefixSize)
+	if err != nil {
+		return head{}, err
+	}
+	size, err := protocol.FrameSize([protocol.PrefixSize]byte(b), c.server.config.MaxRequestBytes)
+	if err != nil {
+		return head{}, fmt.Errorf("%w: %w", errFault, err)
+	}
+	if size < shortestRequest {
+		return head{}, fmt.Errorf("%w: frame of %d bytes cannot hold a request header", errFault, size)
+	}
+	if b, err = c.peek(headSize); err != nil {
+		return head{}, err
+	}
+	key := int16(binary.BigEndian.Uint16(b[protocol.PrefixSize:]))
+	version := int16(binary.BigEndian.Uint16(b[protocol.PrefixSize+2:]))
+	h := head{row: c.server.table.row(key), size: size}
+	switch {
+	case h.row == nil:
+		return h, c.refuse(size, "API key %d (version %d) is not known to this broker", key, version)
+	case version < h.row.Min || version > h.row.Max:
+		if key != apiVersionsKey || version < 0 {
+			return h, c.refuse(size, "%v version %d is not supported, %d to %d are", h.row, version, h.row.Min, h.row.Max)
+		}
+		h.unsupported = true
+	}
+	if c.authenticate && !h.row.Open && c.client.Principal() == "" {
+		return h, c.refuse(size, "%v version %d before authentication", h.row, version)
+	}
+	if int64(size) > int64(h.row.MaxFrame) {
+		return h, c.refuse(size, "%v version %d with %d bytes, at most %d are allowed", h.row, version, size, h.row.MaxFrame)
+	}
+	return h, nil
+}
+
+// refuse returns the error for a request that is not even read. Its client id, which the log line is to name, is
+// taken from the buffer if it has come already: it stands at the same place in every header that has one.
+func (c *conn) refuse(size int, format string, args ...any) error {
+	const at = headSize + 4 + 2
+	if b, err := c.in.Peek(min(protocol.PrefixSize+size, c.in.Buffered())); err == nil && len(b) >= at {
+		n := int(int16(binary.BigEndian.Uint16(b[at-2:])))
+		if n >= 0 && at+n <= len(b) {
+			id := string(b[at : at+n])
+			c.client.setClientID(&id)
+		}
+	}
+	return fmt.Errorf("%w: %w", errFault, fmt.Errorf(format, args...))
+}
+
+// awaitTurn waits until the request may be taken: the queue has room, what a Begin must not overtake is answered, and
+// the client is not muted. It comes before any memory is reserved, so that nothing of this holds memory.
+func (c *conn) awaitTurn(h head) error {
+	ready := func() bool { return c.hasRoom(h) && (h.row.Begin == nil || c.ordered.Load() == 0) }
+	if err := c.await(c.progress, ready); err != nil {
+		return err
+	}
+	for c.ctx.Err() == nil {
+		d := time.Duration(c.mutedUntil.Load()) - c.server.now()
+		if d <= 0 {
+			break
+		}
+		if err := c.pause(nil, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasRoom tells whether the queue takes one more. As the reader alone adds to it, it stays so.
+func (c *conn) hasRoom(h head) bool {
+	n := int(c.unanswered.Load())
+	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load()+h.weight() <= queueBytes
+}
+
+// weight is what the call counts against queueBytes: a Begin leaves little behind.
+func (h head) weight() int64 {
+	if h.row.Begin != nil {
+		return 0
+	}
+	return int64(h.size)
+}
+
+// readRequest reads the frame and makes a call of it. Nothing refers to the frame's bytes afterwards.
+func (c *conn) readRequest(h head) (*call, error) {
+	whole := protocol.PrefixSize + h.size
+	if whole <= readBuffer {
+		b, err := c.peek(whole)
+		if err != nil {
+			return nil, err
+		}
+		k, err := c.start(h, b[protocol.PrefixSize:])
+		c.in.Discard(whole) // was peeked, cannot fail
+		return k, err
+	}
+	claim := c.server.budget.claim(int64(bufferSize(h.size)))
+	defer c.server.budget.release(claim)
+	if err := c.awaitClaim(claim); err != nil {
+		return nil, err
+	}
+	if _, err := c.in.Discard(protocol.PrefixSize); err != nil {
+		return nil, err // was peeked, cannot fail
+	}
+	body, err := c.readBody(h.size)
+	if err != nil {
+		return nil, err
+	}
+	defer c.server.buffers.put(body)
+	return c.start(h, body.b[:h.size])
+}
+
+func (c *conn) awaitClaim(claim *claim) error {
+	return c.await(claim.granted, func() bool {
+		if claim.granted == nil {
+			return true
+		}
+		select {
+		case <-claim.granted:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// readBody reads n bytes into a buffer that grows as they come, at the pace that is asked of those who hold memory.
+func (c *conn) readBody(n int) (*buffer, error) {
+	s := c.server
+	buf := s.buffers.get(min(n, firstStep))
+	began := s.now()
+	last := began
+	for got := 0; got < n; {
+		if got == len(buf.b) {
+			larger := s.buffers.get(min(n, got*stepFactor))
+			copy(larger.b, buf.b)
+			s.buffers.put(buf)
+			buf = larger
+		}
+		now := s.now()
+		if c.deadline <= now || c.deadline > now+lookEvery {
+			c.readUntil(now + lookEvery)
+		}
+		m, err := 0, c.checkPace(got, now-began, now-last)
+		if err == nil {
+			m, err = c.in.Read(buf.b[got:min(n, len(buf.b))])
+		}
+		switch {
+		case m > 0:
+			got += m
+			last = s.now()
+		case err == nil || isTimeout(err):
+		default:
+			s.buffers.put(buf)
+			if isEOF(err) {
+				err = errGoneEarly
+			}
+			return nil, err
+		}
+	}
+	return buf, nil
+}
+
+// checkPace says whether a body may go on to arrive as it does: got bytes in so long, the last of them that long ago.
+func (c *conn) checkPace(got int, elapsed, still time.Duration) error {
+	switch {
+	case c.isStopping():
+		return errStopping
+	case c.server.budget.contended() && elapsed > paceGrace &&
+		float64(got) < minPace*(elapsed-paceGrace).Seconds():
+		return errDawdled
+	case c.server.config.IdleTimeout > 0 && still >= c.server.config.IdleTimeout && c.unanswered.Load() == 0:
+		return errIdle
+	}
+	return nil
+}
+
+// start parses a frame and begins or decodes it.
+func (c *conn) start(h head, frame []byte) (*call, error) {
+	k := &call{row: h.row, weight: h.weight()}
+	sound := false
+	defer func() {
+		if !sound { // also where Begin panics
+			h.row.counts.errors.Add(1)
+		}
+	}()
+	r := &k.request
+	r.Client, r.Received, r.Unsupported, r.Stopping = c.client, time.Now(), h.unsupported, c.server.stopping
+	var body []byte
+	var err error
+	if r.Header, body, err = protocol.ParseHeader(frame); err != nil {
+		return nil, fmt.Errorf("%w: %w", errFault, err)
+	}
+	c.client.setClientID(r.ClientID)
+	c.touch()
+	h.row.counts.requests.Add(1)
+	h.row.counts.bytesIn.Add(uint64(protocol.PrefixSize + h.size))
+	switch {
+	case h.row.Begin != nil:
+		k.begun = r.Received
+		r.Body = body
+		k.pending = h.row.Begin(c.ctx, r)
+		r.Body = nil
+	case !h.unsupported:
+		if r.Message, err = protocol.Decode(r.Header, body); err != nil {
+			return nil, fmt.Errorf("%w: %w", errFault, err)
+		}
+	}
+	sound = true
+	return k, nil
+}
+
+// enqueue hands a call to the writer.
+func (c *conn) enqueue(k *call) {
+	c.unanswered.Add(1)
+	c.queued.Add(k.weight)
+	if !k.row.pipelined() {
+		c.ordered.Add(1)
+	}
+	c.calls <- k
+}
+
+// peek waits until n bytes are in the buffer, which they stay in. While nothing is in flight it waits no longer than
+// the idle timeout.
+func (c *conn) peek(n int) ([]byte, error) {
+	for {
+		if c.in.Buffered() < n {
+			if err := c.checkIdle(); err != nil {
+				return nil, err
+			}
+		}
+		b, err := c.in.Peek(n)
+		switch {
+		case err == nil:
+			return b, nil
+		case isTimeout(err):
+		case isEOF(err) && len(b) == 0:
+			return nil, errGone
+		case isEOF(err):
+			return nil, errGoneEarly
+		default:
+			return nil, err
+		}
+	}
+}
+
+// checkIdle says whether the reader may go on to wait for bytes, and sees to it that it is asked again in time. The
+// socket's deadline is left alone as long as it is not too late: to move it at every request would be wasted.
+func (c *conn) checkIdle() error {
+	limit := c.server.config.IdleTimeout
+	now := c.server.now()
+	if limit <= 0 {
+		c.readUntil(0)
+	} else {
+		idle := now - time.Duration(c.lastActive.Load())
+		if c.unanswered.Load() > 0 {
+			idle = 0
+		}
+		if idle >= limit {
+			return errIdle
+		}
+		if due := now + limit - idle; c.deadline <= now || c.deadline > due {
+			c.readUntil(due)
+		}
+	}
+	if c.isStopping() {
+		return errStopping
+	}
+	return nil
+}
+
+// readUntil sets the deadline for reading, on the server's clock; 0 is none. A stop sets it too: who sets it asks
+// isStopping before the next read, or the stop might be missed.
+func (c *conn) readUntil(t time.Duration) {
+	if t == c.deadline {
+		return
+	}
+	c.deadline = t
+	at := time.Time{}
+	if t > 0 {
+		at = c.server.epoch.Add(t)
+	}
+	c.socket.SetReadDeadline(at)
+}
+
+func (c *conn) isStopping() bool {
+	select {
+	case <-c.stopping:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// writeAnswers runs the calls in order and sends their answers, until the reader closes the queue. Calls that are left
+// when the client has gone still run: see the package comment. Only a halt of the server drops them.
+func (c *conn) writeAnswers() {
+	for k := range c.calls {
+		if c.server.ctx.Err() == nil {
+			if err := guarded(func() error { return c.answer(k) }); err != nil {
+				c.failed(k, err)
+			}
+		}
+		c.finished(k)
+	}
+}
+
+// answer runs a call, unless it was begun, waits for its outcome and sends the answer.
+func (c *conn) answer(k *call) error {
+	counts := &k.row.counts
+	began := k.begun
+	if began.IsZero() {
+		began = time.Now()
+	}
+	counts.queue.observe(began.Sub(k.request.Received))
+
+	response, err := k.run(c.ctx)
+	response, mute := unthrottle(response)
+	if response != nil {
+		defer response.Release()
+	}
+	ready := time.Now()
+	counts.handle.observe(ready.Sub(began))
+	if err != nil {
+		return &handlerError{k.row, k.request.Version, err}
+	}
+	if response != nil && c.ctx.Err() == nil {
+		n, err := c.transmit(k, response)
+		counts.bytesOut.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+		counts.send.observe(time.Since(ready))
+	}
+	if until := int64(c.server.now() + mute); mute > 0 && until > c.mutedUntil.Load() {
+		c.mutedUntil.Store(until)
+	}
+	return nil
+}
+
+// run returns the answer to a call.
+func (k *call) run(ctx context.Context) (Response, error) {
+	switch {
+	case k.row.Begin == nil:
+		return k.row.Handle(ctx, &k.request)
+	case k.pending != nil:
+		return k.pending(ctx)
+	}
+	return nil, nil
+}
+
+// failed ends the connection for an answer that could not be had or sent. Where the context has ended before, that
+// is no wonder, and the reader is left to take what the client had sent.
+func (c *conn) failed(k *call, err error) {
+	if errors.As(err, new(*panicked)) || errors.As(err, new(*handlerError)) {
+		k.row.counts.errors.Add(1)
+	}
+	if c.ctx.Err() != nil && !errors.As(err, new(*panicked)) {
+		c.event(zerolog.DebugLevel).Err(err).Msg("request of a client that has gone")
+		return
+	}
+	c.report(err)
+	c.abort(err)
+}
+
+// finished takes a call off the books and tells the reader.
+func (c *conn) finished(k *call) {
+	c.touch()
+	c.queued.Add(-k.weight)
+	if !k.row.pipelined() {
+		c.ordered.Add(-1)
+	}
+	c.unanswered.Add(-1)
+	select {
+	case c.progress <- struct{}{}:
+	default:
+	}
+}
