@@ -1,0 +1,113 @@
+package handler
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/internal/catalog"
+	"segue/internal/config"
+	"segue/internal/handler/fetch"
+	"segue/internal/placement"
+	"segue/internal/server"
+	"segue/partition"
+)
+
+// Deps is all that the handlers need. Nothing but APIs sees it.
+type Deps struct {
+	// Log is where the handlers report the broker's own troubles.
+	Log zerolog.Logger
+	// Broker is the context of the broker's life: appends run under it.
+	Broker context.Context
+	// NodeID is this broker's.
+	NodeID int32
+	// Config returns the configs as they hold now.
+	Config func() *config.Layers
+	// Catalog is where topics are. A commit must not return before the partitions that it makes are open.
+	Catalog catalog.Store
+	// Placement says who leads what.
+	Placement placement.View
+	// Partition finds a partition that this broker leads. Its errors wrap a *kerr.Error.
+	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
+	// Fetch answers Fetch. It is made apart because it has statistics to show.
+	Fetch *fetch.Handler
+}
+
+// How large a request may be, by what it is good for. Kafka takes 100 MiB of anything; no client needs that but for
+// Produce, which has no limit of its own here.
+const (
+	smallFrame = 64 << 10 // a few fields, and a client id of up to 32 KiB
+	listFrame  = 16 << 20 // a list of topics and partitions, some hundred thousand of them
+)
+
+// APIs returns the rows of all APIs that the broker answers. The lowest versions are those that Kafka ever had, not
+// those that Kafka 4 has left, wherever a lower one is only a matter of leaving fields out.
+func APIs(d Deps) []server.API {
+	image := d.Catalog.Image
+	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}) // clients ask again and again
+	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement}
+
+	versions := &apiVersions{
+		nodeID: d.NodeID, clusterID: d.Placement.ClusterID, epoch: func() int64 { return image().Version() },
+	}
+	produce := &produce{
+		log: log, broker: d.Broker, image: image, view: d.Placement, lookup: lookup[appender](d.Partition),
+		patience: d.Config().Value("request.timeout.ms").Millis(),
+	}
+	offsets := &listOffsets{log: log, image: image, lookup: lookup[offsetSource](d.Partition)}
+	epochs := &offsetForLeaderEpoch{image: image, lookup: lookup[epochSource](d.Partition)}
+	metadata := &metadata{image: image, config: d.Config, creator: creator, view: d.Placement}
+	coordinator := &findCoordinator{view: d.Placement}
+	cluster := &describeCluster{view: d.Placement}
+	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
+	create := &createTopics{creator: creator, config: d.Config}
+	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
+	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
+
+	rows := []server.API{
+		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
+		// stops compressing (KAFKA-18659).
+		{Key: kmsg.Produce.Int16(), Min: 3, Max: 13, Begin: produce.begin},
+		{Key: kmsg.Fetch.Int16(), Advertise: 4, Min: 4, Max: 18, MaxFrame: listFrame, Pipelined: true, Handle: d.Fetch.Handle},
+		{Key: kmsg.ListOffsets.Int16(), Max: 11, MaxFrame: listFrame, Handle: answer(offsets.handle)},
+		{Key: kmsg.Metadata.Int16(), Max: 13, MaxFrame: listFrame, Handle: answer(metadata.handle)},
+		{Key: kmsg.FindCoordinator.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(coordinator.handle)},
+		{Key: kmsg.ApiVersions.Int16(), Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
+		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle)},
+		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
+		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
+		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
+		{Key: kmsg.DescribeConfigs.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle)},
+		{Key: kmsg.DescribeCluster.Int16(), Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
+	}
+	versions.list(rows)
+	return rows
+}
+
+// answer makes a server.Handler of a function from message to message.
+func answer[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Client, Q) R) server.Handler {
+	return func(ctx context.Context, r *server.Request) (server.Response, error) {
+		return server.Message(f(ctx, r.Client, r.Message.(Q))), nil
+	}
+}
+
+// What the handlers need of a partition is what one has.
+var (
+	_ appender     = (*partition.Partition)(nil)
+	_ offsetSource = (*partition.Partition)(nil)
+	_ epochSource  = (*partition.Partition)(nil)
+)
+
+// lookup finds partitions as what a handler needs of them: one of the interfaces above.
+func lookup[P any](find func(topicID [16]byte, partition int32) (*partition.Partition, error)) func([16]byte, int32) (P, error) {
+	return func(topicID [16]byte, number int32) (P, error) {
+		p, err := find(topicID, number)
+		if err != nil {
+			var none P
+			return none, err
+		}
+		return any(p).(P), nil
+	}
+}

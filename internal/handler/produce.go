@@ -1,0 +1,316 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/internal/catalog"
+	"segue/internal/placement"
+	"segue/internal/server"
+	"segue/partition"
+	"segue/protocol"
+	"segue/storage/record"
+)
+
+// The versions of Produce at which something changes.
+const (
+	zstdVersion        = 7  // batches may be compressed with Zstandard (KIP-110)
+	produceHintVersion = 10 // answers tell who leads (KIP-951)
+	produceIDVersion   = 13 // topics are named by id (KIP-516)
+)
+
+// adminClientID is the client id that may write to internal topics (AdminUtils.ADMIN_CLIENT_ID).
+const adminClientID = "__admin_client"
+
+// appender is what produce asks of a partition; *partition.Partition is one.
+type appender interface {
+	Append(ctx context.Context, epoch int32, b record.Batch, from partition.Origin) (partition.Ack, error)
+	Offsets() partition.Offsets
+}
+
+// produce answers Produce. A request takes effect in begin, which appends all its batches; the answer waits until all of
+// them are committed.
+type produce struct {
+	log    zerolog.Logger
+	broker context.Context // that appends run under; a connection's would leave it to chance which are made
+	image  func() *catalog.Image
+	lookup func(topicID [16]byte, partition int32) (appender, error)
+	view   interface {
+		Leader(topicID [16]byte, partition int32) placement.Leader
+		Brokers(listener string) []placement.Broker
+	}
+	// patience is how long to wait for acks where the request sets no positive limit (request.timeout.ms). In a Kafka of
+	// one replica nothing is ever waited for, so there are clients that send zero.
+	patience time.Duration
+}
+
+// pendingProduce is a request between its appends and its answer.
+type pendingProduce struct {
+	h        *produce
+	client   *server.Client
+	version  int16
+	deadline time.Time
+	resp     *kmsg.ProduceResponse
+	waits    []pendingAppend
+}
+
+// pendingAppend is a batch that is appended and not yet known to be committed.
+type pendingAppend struct {
+	topic, partition int // indexes in the response
+	ack              partition.Ack
+}
+
+// begin implements server.API's Begin.
+func (h *produce) begin(_ context.Context, r *server.Request) server.Pending {
+	req, err := protocol.ParseProduce(r.Version, r.Body)
+	if err != nil {
+		// As in Kafka, which has no answer to a request that it cannot read, and so none to versions 0 to 2.
+		err = fmt.Errorf("%w: %w", server.ErrDisconnect, err)
+		return func(context.Context) (server.Response, error) { return nil, err }
+	}
+	p := &pendingProduce{h: h, client: r.Client, version: r.Version}
+	p.deadline = r.Received.Add(h.patience)
+	if req.Timeout > 0 {
+		p.deadline = r.Received.Add(req.Timeout)
+	}
+	p.append(r, &req)
+	if req.Acks == 0 {
+		return p.silence()
+	}
+	return p.answer
+}
+
+// append appends all batches of the request, and puts into the response what is known after that.
+func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest) {
+	image := p.h.image()
+	a := admission{version: r.Version, acks: req.Acks, fatal: refuseTransactional(req)}
+	a.internal = r.ClientID != nil && *r.ClientID == adminClientID
+	p.resp = kmsg.NewPtrProduceResponse()
+	p.resp.Version = r.Version
+	p.resp.Topics = make([]kmsg.ProduceResponseTopic, 0, req.TopicCount())
+	p.waits = make([]pendingAppend, 0, req.PartitionCount())
+	for t := range req.Topics() {
+		topic, unknown := findTopic(image, r.Version, t)
+		answer := kmsg.ProduceResponseTopic{Topic: t.Name, TopicID: t.ID}
+		answer.Partitions = make([]kmsg.ProduceResponseTopicPartition, 0, t.PartitionCount())
+		for records := range t.Partitions() {
+			result := kmsg.NewProduceResponseTopicPartition()
+			result.Partition, result.BaseOffset, result.LogAppendTime, result.LogStartOffset = records.Index, -1, -1, -1
+			ack, err := p.h.appendOne(&a, topic, unknown, records)
+			if err != nil {
+				p.fail(&result, err)
+			} else {
+				p.waits = append(p.waits, pendingAppend{len(p.resp.Topics), len(answer.Partitions), ack})
+			}
+			answer.Partitions = append(answer.Partitions, result)
+		}
+		p.resp.Topics = append(p.resp.Topics, answer)
+	}
+}
+
+// findTopic returns the topic that a request names, or why there is none.
+func findTopic(image *catalog.Image, version int16, t protocol.ProduceTopic) (*catalog.Topic, *kerr.Error) {
+	if version >= produceIDVersion {
+		if topic, ok := image.TopicByID(t.ID); ok {
+			return topic, nil
+		}
+		return nil, kerr.UnknownTopicID
+	}
+	if topic, ok := image.Topic(t.Name); ok {
+		return topic, nil
+	}
+	return nil, kerr.UnknownTopicOrPartition
+}
+
+// admission is what all batches of a request are judged by.
+type admission struct {
+	version  int16
+	acks     int16
+	internal bool      // the client may write to internal topics
+	fatal    *apiError // that all partitions are refused with; nil for none
+}
+
+// refuseTransactional refuses a request as a whole that has transactional batches and no transactional id.
+func refuseTransactional(req *protocol.ProduceRequest) *apiError {
+	if req.TransactionalID != nil {
+		return nil
+	}
+	for t := range req.Topics() {
+		for p := range t.Partitions() {
+			if h, err := record.ParseHeader(p.Records); err == nil && h.IsTransactional() {
+				return plain(kerr.TransactionalIDAuthorizationFailed)
+			}
+		}
+	}
+	return nil
+}
+
+// check judges the records for one partition in the order in which Kafka does, and returns the batch that they are.
+func (a *admission) check(topic *catalog.Topic, unknown *kerr.Error, p protocol.ProducePartition) (record.Batch, error) {
+	switch {
+	case a.fatal != nil:
+		return record.Batch{}, a.fatal
+	case unknown != nil:
+		return record.Batch{}, unknown
+	case p.Index < 0 || p.Index >= topic.Partitions:
+		return record.Batch{}, kerr.UnknownTopicOrPartition
+	}
+	batch, err := partition.ParseBatch(p.Records)
+	switch {
+	case err != nil:
+		return batch, err
+	case a.version < zstdVersion && batch.Codec() == record.Zstd:
+		return batch, failure(kerr.UnsupportedCompressionType,
+			"Produce requests with version %d are not allowed to use ZStandard compression", a.version)
+	case batch.IsTransactional():
+		// What Kafka says while it cannot ask the coordinator whether the partition is part of the transaction: there is
+		// no coordinator of transactions.
+		return batch, failure(kerr.NotEnoughReplicas,
+			"Unable to verify the partition has been added to the transaction. Underlying error: %s", kerr.CoordinatorNotAvailable.Message)
+	case a.acks < -1 || a.acks > 1:
+		return batch, kerr.InvalidRequiredAcks
+	case topic.Internal && !a.internal:
+		return batch, kerr.InvalidTopicException
+	}
+	return batch, nil
+}
+
+// appendOne appends the batch for one partition. An error may be an *appendError.
+func (h *produce) appendOne(a *admission, topic *catalog.Topic, unknown *kerr.Error, records protocol.ProducePartition) (partition.Ack, error) {
+	batch, err := a.check(topic, unknown, records)
+	if err != nil {
+		return partition.Ack{}, err
+	}
+	p, err := h.lookup(topic.ID, records.Index)
+	if err != nil {
+		return partition.Ack{}, err
+	}
+	ack, err := p.Append(h.broker, -1, batch, partition.Client)
+	if err != nil {
+		return partition.Ack{}, &appendError{topic.Name, records.Index, int64(p.Offsets().LogStart), err}
+	}
+	return ack, nil
+}
+
+// appendError is the failure of an append that was tried.
+type appendError struct {
+	topic     string
+	partition int32
+	logStart  int64
+	err       error
+}
+
+func (e *appendError) Error() string { return e.err.Error() }
+func (e *appendError) Unwrap() error { return e.err }
+
+// fail puts an error into the answer for a partition.
+func (p *pendingProduce) fail(result *kmsg.ProduceResponseTopicPartition, err error) {
+	code := errorOf(err)
+	result.ErrorCode = code.Code
+	result.ErrorMessage = explanation(err, code)
+	var invalid *partition.InvalidRecords
+	if errors.As(err, &invalid) {
+		for _, r := range invalid.Records {
+			e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			e.RelativeOffset, e.ErrorMessage = r.Index, kmsg.StringPtr(r.Message)
+			result.ErrorRecords = append(result.ErrorRecords, e)
+		}
+	}
+	var tried *appendError
+	if !errors.As(err, &tried) {
+		return
+	}
+	switch code {
+	case kerr.NotLeaderForPartition, kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.CorruptMessage:
+	case kerr.KafkaStorageError, kerr.UnknownServerError:
+		p.h.log.Error().Err(err).Str("topic", tried.topic).Int32("partition", tried.partition).
+			Uint64("conn", p.client.ID).Msg("append failed")
+	default:
+		result.LogStartOffset = tried.logStart
+	}
+}
+
+// explanation is the text for the client: nothing about the broker's own troubles, which are in its log.
+func explanation(err error, code *kerr.Error) *string {
+	switch {
+	case err == error(code), code == kerr.KafkaStorageError, code == kerr.NotLeaderForPartition, code == kerr.UnknownServerError:
+		return nil
+	}
+	var own *apiError
+	if errors.As(err, &own) {
+		return own.message()
+	}
+	return kmsg.StringPtr(err.Error())
+}
+
+// answer implements server.Pending: it waits for the acks and completes the response.
+func (p *pendingProduce) answer(ctx context.Context) (server.Response, error) {
+	ctx, cancel := context.WithDeadline(ctx, p.deadline)
+	defer cancel()
+	for _, w := range p.waits {
+		result := &p.resp.Topics[w.topic].Partitions[w.partition]
+		result.BaseOffset, result.LogAppendTime = int64(w.ack.Base), w.ack.AppendTime
+		result.LogStartOffset = int64(w.ack.LogStart)
+		// The batch keeps its offset in the answer even if the wait fails: it is there, only not known to stay.
+		result.ErrorCode = codeOf(w.ack.Wait(ctx))
+	}
+	if p.version >= produceHintVersion {
+		p.hintLeaders()
+	}
+	return server.Message(p.resp), nil
+}
+
+// hintLeaders tells who leads the partitions that this broker does not.
+func (p *pendingProduce) hintLeaders() {
+	var leaders []int32
+	image := p.h.image()
+	for t := range p.resp.Topics {
+		topic := &p.resp.Topics[t]
+		for i := range topic.Partitions {
+			result := &topic.Partitions[i]
+			if result.ErrorCode != kerr.NotLeaderForPartition.Code {
+				continue
+			}
+			id := topic.TopicID
+			if named, ok := image.Topic(topic.Topic); ok && p.version < produceIDVersion {
+				id = named.ID
+			}
+			leader := p.h.view.Leader(id, result.Partition)
+			result.CurrentLeader.LeaderID, result.CurrentLeader.LeaderEpoch = leader.NodeID, leader.Epoch
+			leaders = append(leaders, leader.NodeID)
+		}
+	}
+	if leaders == nil {
+		return
+	}
+	for _, b := range p.h.view.Brokers(p.client.Listener) {
+		if slices.Contains(leaders, b.NodeID) {
+			node := kmsg.NewProduceResponseBroker()
+			node.NodeID, node.Host, node.Port, node.Rack = b.NodeID, b.Host, b.Port, b.Rack
+			p.resp.Brokers = append(p.resp.Brokers, node)
+		}
+	}
+}
+
+// silence is the end of a request with acks=0: no answer, or the end of the connection if any append has failed, so
+// that the producer learns of it.
+func (p *pendingProduce) silence() server.Pending {
+	for _, topic := range p.resp.Topics {
+		for _, result := range topic.Partitions {
+			if result.ErrorCode == 0 {
+				continue
+			}
+			err := fmt.Errorf("%w: produce with acks=0 to partition %d of topic %q failed: %w",
+				server.ErrDisconnect, result.Partition, topic.Topic, kerr.ErrorForCode(result.ErrorCode))
+			return func(context.Context) (server.Response, error) { return nil, err }
+		}
+	}
+	return nil
+}
