@@ -1,0 +1,180 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"segue/internal/catalog"
+	"segue/internal/config"
+	"segue/partition"
+	"segue/storage"
+	"segue/storage/record"
+)
+
+// topics keeps the open partitions in step with the catalog: each image is followed before the commit that made it
+// returns, so a topic that a client was told of is there, and one that was deleted is not.
+type topics struct {
+	partitions *partition.Manager
+	store      catalog.Store
+	settings   func() *config.Layers
+	log        zerolog.Logger
+
+	// gone are deleted topics whose folders have lost their names, for the purger.
+	gone    chan [16]byte
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+	unwatch func()
+}
+
+// goneQueue is how many deleted topics may wait for the purger. What does not fit is purged at the next start.
+const goneQueue = 1 << 12
+
+// parallelDeletes is how many topics are deleted side by side: each waits for the disk.
+const parallelDeletes = 16
+
+// followTopics opens the partitions of the catalog's newest image and follows it from then on, until close.
+func followTopics(store catalog.Store, partitions *partition.Manager, settings func() *config.Layers, log zerolog.Logger) *topics {
+	ctx, stop := context.WithCancel(context.Background())
+	t := &topics{
+		partitions: partitions, store: store, settings: settings, log: log,
+		gone: make(chan [16]byte, goneQueue), stop: stop,
+	}
+	t.stopped.Go(func() { t.purge(ctx) })
+	t.unwatch = store.Watch(t.follow)
+	return t
+}
+
+func (t *topics) close() {
+	t.unwatch()
+	t.stop()
+	t.stopped.Wait()
+}
+
+// follow is called with each image in turn. It deletes before it opens, so that a topic may come back under its name
+// in one step.
+func (t *topics) follow(prev, next *catalog.Image) {
+	ctx := context.Background() // what the catalog holds has to come true, whoever asked for it
+	settings := t.settings()
+	known := make(map[[16]byte]bool)
+	for _, topic := range prev.Deleting() {
+		known[topic.ID] = true
+	}
+	var deletes errgroup.Group
+	deletes.SetLimit(parallelDeletes)
+	for _, topic := range next.Deleting() {
+		if !known[topic.ID] {
+			deletes.Go(func() error {
+				t.delete(ctx, topic)
+				return nil
+			})
+		}
+	}
+	_ = deletes.Wait() // nobody returns an error
+	var openings []partition.Opening
+	for _, topic := range next.Topics() {
+		before, _ := prev.TopicByID(topic.ID)
+		if before == topic {
+			continue
+		}
+		c := partitionConfig(settings, topic.Configs)
+		from := int32(0)
+		if before != nil {
+			from = before.Partitions
+			t.partitions.Configure(topic.ID, c)
+		}
+		for p := from; p < topic.Partitions; p++ {
+			openings = append(openings, partition.Opening{
+				Identity: storage.Identity{Topic: topic.Name, TopicID: topic.ID, Partition: p},
+				Epoch:    next.StartCount(), Config: c,
+			})
+		}
+	}
+	if len(openings) > 0 {
+		t.open(ctx, openings)
+	}
+}
+
+// open opens partitions, and tells how far it is once that takes longer than a second. A partition that cannot be
+// opened is offline; the others are not kept waiting for it.
+func (t *topics) open(ctx context.Context, openings []partition.Opening) {
+	start := time.Now()
+	told := start
+	err := t.partitions.Open(ctx, openings, func(done int) {
+		if now := time.Now(); now.Sub(told) >= time.Second {
+			told = now
+			t.log.Info().Int("done", done).Int("of", len(openings)).Dur("took", now.Sub(start)).Msg("recovering partitions")
+		}
+	})
+	if err != nil {
+		t.log.Error().Err(err).Msg("partitions are offline")
+	}
+}
+
+// delete takes the folders of a deleted topic away and hands the topic on to the purger.
+func (t *topics) delete(ctx context.Context, topic *catalog.Topic) {
+	if err := t.partitions.Delete(ctx, topic.ID); err != nil {
+		t.log.Error().Err(err).Str("topic", topic.Name).Msg("deleted topic still has folders; the next start tries again")
+		return
+	}
+	select {
+	case t.gone <- topic.ID:
+	default:
+	}
+}
+
+// purge lets the catalog forget deleted topics once their folders are gone.
+func (t *topics) purge(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-t.gone:
+			if _, err := t.store.Commit(ctx, catalog.Any, catalog.PurgeTopic{ID: id}); err != nil && ctx.Err() == nil {
+				t.log.Warn().Err(err).Msg("the catalog keeps a deleted topic until the next start")
+			}
+		}
+	}
+}
+
+// partitionConfig resolves a topic's configs to what its partitions are told.
+func partitionConfig(settings *config.Layers, overrides map[string]string) partition.Config {
+	s := settings.Topic(overrides)
+	c := partition.Config{
+		Log: storage.Config{
+			SegmentBytes: s.SegmentBytes, SegmentAge: s.SegmentAge, SegmentJitter: s.SegmentJitter,
+			IndexBytes: s.IndexBytes, IndexInterval: s.IndexInterval,
+			FlushMessages: s.FlushMessages, FlushInterval: s.FlushInterval,
+			Delete: s.Delete, Compact: s.Compact, RetentionBytes: s.RetentionBytes, RetentionAge: s.Retention,
+		},
+		MaxMessageBytes:    s.MaxMessageBytes,
+		TimestampBeforeMax: s.TimestampBeforeMax,
+		TimestampAfterMax:  s.TimestampAfterMax,
+		ProducerExpiry:     settings.Broker().ProducerExpiry,
+	}
+	if s.LogAppendTime {
+		c.TimestampType = record.LogAppendTime
+	}
+	c.Recompress, c.Compression = recompression(s)
+	return c
+}
+
+// recompression says whether batches are stored in a codec of the topic's choice, and in which.
+func recompression(s config.TopicSettings) (bool, record.Compression) {
+	switch s.Compression {
+	case config.CompressionUncompressed:
+		return true, record.Compression{Codec: record.None}
+	case config.CompressionGzip:
+		return true, record.Compression{Codec: record.Gzip, Level: s.GzipLevel}
+	case config.CompressionSnappy:
+		return true, record.Compression{Codec: record.Snappy}
+	case config.CompressionLZ4:
+		return true, record.Compression{Codec: record.LZ4, Level: s.LZ4Level}
+	case config.CompressionZstd:
+		return true, record.Compression{Codec: record.Zstd, Level: s.ZstdLevel}
+	}
+	return false, record.Compression{}
+}
