@@ -1,0 +1,21 @@
+// Package integration holds the tests that see the broker as its users do: they build the binary, run it as a process
+// of its own with its data in a temporary directory, and talk to it with franz-go, with kcat and with requests made by
+// hand. They look into its segment files, and kill it.
+//
+// They stand behind the build tag integration, because they take minutes and start processes:
+//
+//	go test -tags integration ./integration/...
+//
+// What needs kcat is skipped where there is none. Environment variables change what is done:
+//
+//	SEGUE_RACE=1            the broker is built with the race detector; a race that it reports fails the test
+//	SEGUE_MAIN_JOB_MIB=n    how many MiB of real files TestMainJob takes through the broker, 64 by default
+//	SEGUE_TOPICS=n          how many topics TestManyTopics makes, 1000 by default
+//
+// The files: suite_test.go builds the binary; broker_test.go, process_*_test.go and journal_test.go run it and read its
+// log; wire_test.go, franz_test.go and kcat_test.go are the clients; disk_test.go looks at what is on the disk;
+// ledger_test.go and realfiles_test.go know what must be there in the end. The other files are tests, by subject.
+//
+// Every broker that a test starts is stopped by SIGTERM at the test's end, if the test has not ended it, and must exit
+// with 0 and have logged no error, no panic and no data race. No test sleeps; each waits for a condition, within a bound.
+package integration
