@@ -166,3 +166,26 @@ func TestFlushInterval(t *testing.T) {
 		}
 	})
 }
+
+// TestListWithATopicIDThatCannotBeRead damages the topic id of one of two logs. The other is none the worse.
+func TestListWithATopicIDThatCannotBeRead(t *testing.T) {
+	b := newBench(t, nil, nil)
+	b.append(1, 0)
+	other := b.more(1)[0]
+	if _, _, err := other.Append(context.Background(), 1, numbered(t, 0, 1, 0, 0, record.None)); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, filepath.Join(b.path, other.id.Folder(), metadataFile), func([]byte) []byte { return []byte("version: 0\ntopic_id: ?\n") })
+	ids, err := b.dir.List(context.Background())
+	unknown := Identity{Topic: other.id.Topic}
+	if err != nil || len(ids) != 2 || ids[0] != unknown || ids[1] != testID {
+		t.Fatal(ids, err)
+	}
+	var corrupt *CorruptError
+	if _, err := b.dir.Open(context.Background(), other.id, b.cfg, &events{}, nil); !errors.As(err, &corrupt) {
+		t.Fatal(err)
+	}
+}

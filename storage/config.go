@@ -55,7 +55,8 @@ type Config struct {
 }
 
 // Events tells a log's owner what happened to it. Calls for one log come in order, one at a time, with no lock of
-// the log held, and never before Open has returned; they must not block.
+// the log held, and neither before Open has returned nor after Close or Delete has; they must not block, so they must
+// not close the log either.
 type Events interface {
 	// Committed says that every record below next is committed. Next never goes back.
 	Committed(next record.Offset)

@@ -158,6 +158,7 @@ func (l *Log) endFlush(job flushJob, err error) {
 // how far the hot one is synced. Both are hints for the next open, so their failure is no failure of the log.
 func (l *Log) afterSync(job flushJob) {
 	for _, s := range job.sealed {
+		s.durable.Store(true)
 		x := s.idx.Load()
 		if x.odd.Load() {
 			continue // made again when it is next used

@@ -212,6 +212,7 @@ func (r *recovery) segments(ctx context.Context) error {
 	}
 	r.readNotes(res.segments)
 	for i, s := range res.segments {
+		s.durable.Store(i < len(res.segments)-1) // the check settles what is not yet
 		if r.point != nil && s.base < r.point.base {
 			continue // below the checkpoint
 		}

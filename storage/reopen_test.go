@@ -148,7 +148,7 @@ func TestNoteOfSyncsMayBeWrong(t *testing.T) {
 	}
 	b.sync()
 	for _, boot := range []string{sameBoot, otherBoot} {
-		for at := 56; at < indexHeaderSize; at++ {
+		for at := noteAt; at < indexHeaderSize; at += 3 {
 			c := b.crashCopy(func(folder string) {
 				for _, name := range glob(t, folder, "*"+indexSuffix) {
 					edit(t, name, func(x []byte) []byte { x[at] ^= 0x20; return x })
@@ -366,8 +366,8 @@ func TestCrashWhileRecovering(t *testing.T) {
 // has taken a batch from the middle of what was not synced, and opens it again under the same boot id. The bytes are
 // torn then as they were before: it was not this boot that wrote them.
 func TestInterruptedRecovery(t *testing.T) {
-	b := newBooted(t, func(b *bench) { b.cfg.SegmentBytes = 3000 })
-	for range 30 {
+	b := newBooted(t, func(b *bench) { b.cfg.SegmentBytes = 1500 })
+	for range 14 {
 		b.append(3, 0)
 	}
 	b.sync()

@@ -55,6 +55,8 @@ type Segment struct {
 	size    atomic.Int64          // bytes of whole batches
 	maxTime atomic.Int64          // largest timestamp of the segment; noTimestamp in an empty one
 
+	durable atomic.Bool // sealed, and all of it is known to be synced
+
 	holds     atomic.Int64
 	droppedBy atomic.Pointer[Log] // which has the files removed when the last hold goes; nil while it has the segment
 
@@ -259,7 +261,9 @@ func (s *Segment) rebuild(next record.Offset) error {
 	b.maxTime = c.maxTime
 	s.noteDamage(c.damage)
 	old := s.idx.Load()
-	b.synced, b.syncedTo = old.synced()
+	if b.synced, b.syncedTo = s.size.Load(), c.least; !s.durable.Load() {
+		b.synced, b.syncedTo = old.synced() // that the bytes can be read does not say that they were ever synced
+	}
 	fresh, err := b.write(s.dir, old.path, s.size.Load(), len(c.damage) == 0)
 	if err == nil {
 		fresh.count.Store(int64(len(b.entries)))
@@ -300,7 +304,7 @@ type indexBuilder struct {
 	last    int64 // position of the last entry
 	maxTime int64
 
-	// What the index that is replaced noted. That the bytes can be read does not say that they were ever synced.
+	// What is to be noted of syncs.
 	synced   int64
 	syncedTo record.Offset
 }

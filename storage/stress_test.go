@@ -242,7 +242,7 @@ var crowds = map[string]func(t *testing.T, b *bench){
 	},
 }
 
-// TestEverythingAtOnce lets crowds loose on three logs that have to share four handles.
+// TestEverythingAtOnce lets crowds loose on two logs that have to share four handles.
 func TestEverythingAtOnce(t *testing.T) {
 	for name, on := range crowds {
 		t.Run(name, func(t *testing.T) {
@@ -253,7 +253,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			})
 			var all []*crowd
 			var logs []*Log
-			for i := range 3 {
+			for i := range 2 {
 				ev := &events{}
 				id := Identity{Topic: "crowded", TopicID: [16]byte{9}, Partition: int32(i)}
 				l, err := b.dir.Open(context.Background(), id, b.cfg, ev, nil)
@@ -263,7 +263,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				logs = append(logs, l)
 				all = append(all, b.gather(l, ev))
 			}
-			records := record.Offset(orLong(250, 5_000))
+			records := record.Offset(orLong(120, 5_000))
 			for _, c := range all {
 				c.await(records)
 			}
