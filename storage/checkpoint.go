@@ -150,7 +150,7 @@ func (l *Log) epoch() int32 {
 func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 	p := &point{at: m.offset, base: s.base, position: m.position, lastEpoch: lastEpoch, maxTimestamp: noTimestamp}
 	x := s.idx.Load()
-	if x.odd.Load() || x.count.Load() == 0 && x.full {
+	if x.odd.Load() || x.count.Load() == 0 {
 		return p, nil // the next open makes the index again
 	}
 	var err error

@@ -62,7 +62,7 @@ type index struct {
 	count  atomic.Int64
 	odd    atomic.Bool // a look-up led to a batch that is not there
 
-	// Of the writer alone.
+	// Of the writer alone, and once the segment is sealed of whoever closes or loads the index.
 	limit     int64 // bytes that the file may grow to
 	allocated int64 // bytes of the file that have blocks behind them
 	full      bool  // no further entry fits, or the disk had no room for it
