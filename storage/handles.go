@@ -19,10 +19,12 @@ type handles struct {
 	mu   sync.Mutex
 	open int
 	idle handleCore // the ring of those that are open and not pinned, least recently used first
+	free sync.Cond  // a handle is busy no more
 }
 
 func newHandles(limit int) *handles {
 	h := &handles{limit: limit}
+	h.free.L = &h.mu
 	h.idle.before, h.idle.behind = &h.idle, &h.idle
 	return h
 }
@@ -40,6 +42,7 @@ type handleCore struct {
 	value io.Closer // nil while closed
 	pins  int
 	gone  bool // never to be opened again
+	busy  bool // being opened, or closed to make room: whoever wants it waits, so that it is never open twice
 
 	before, behind *handleCore // in the ring of idle ones; nil outside it
 }
@@ -59,6 +62,9 @@ func (h *handle[T]) pin() (T, error) {
 	var none T
 	set := h.set
 	set.mu.Lock()
+	for h.busy {
+		set.free.Wait()
+	}
 	if h.gone {
 		set.mu.Unlock()
 		return none, ErrClosed
@@ -69,31 +75,27 @@ func (h *handle[T]) pin() (T, error) {
 		set.mu.Unlock()
 		return v, nil
 	}
+	h.busy = true
 	set.mu.Unlock()
-
-	// Opened outside the lock: two callers may both open, and the second one's is closed again.
 	opened, err := h.openFn()
+	set.mu.Lock()
+	h.busy = false
+	set.free.Broadcast()
 	if err != nil {
+		set.mu.Unlock()
 		return none, err
 	}
-	set.mu.Lock()
 	if h.gone {
 		set.mu.Unlock()
 		return none, errors.Join(ErrClosed, opened.Close())
 	}
-	var surplus []io.Closer
-	if h.value == nil {
-		h.value = opened
-		set.open++
-	} else {
-		surplus = append(surplus, opened)
-	}
+	h.value = opened
+	set.open++
 	h.take()
-	v := h.value.(T)
-	surplus = append(surplus, set.shrink()...)
+	surplus := set.shrink()
 	set.mu.Unlock()
-	closeAll(surplus)
-	return v, nil
+	set.evict(surplus)
+	return opened, nil
 }
 
 // adopt gives the handle a resource that is open already, pinned once. The handle must be closed and new.
@@ -104,7 +106,7 @@ func (h *handle[T]) adopt(v T) {
 	h.pins = 1
 	surplus := h.set.shrink()
 	h.set.mu.Unlock()
-	closeAll(surplus)
+	h.set.evict(surplus)
 }
 
 // take counts a pin. The caller holds handles.mu and the resource is open.
@@ -137,19 +139,19 @@ func (h *handleCore) unpin() {
 		panic("storage: unpin of a handle that is not pinned")
 	}
 	h.pins--
-	var surplus []io.Closer
-	if h.pins == 0 {
-		if h.gone {
-			surplus = append(surplus, h.value)
-			h.value = nil
-			set.open--
-		} else {
-			h.joinIdle()
-			surplus = set.shrink()
-		}
+	var surplus []*handleCore
+	switch {
+	case h.pins > 0:
+	case h.gone:
+		h.busy = true
+		surplus = append(surplus, h)
+		set.open--
+	default:
+		h.joinIdle()
+		surplus = set.shrink()
 	}
 	set.mu.Unlock()
-	closeAll(surplus)
+	set.evict(surplus)
 }
 
 // drop closes the resource as soon as nobody has it pinned, for good: every later pin fails with ErrClosed. It may be
@@ -159,7 +161,7 @@ func (h *handleCore) drop() error {
 	set.mu.Lock()
 	h.gone = true
 	v := h.value
-	if v == nil || h.pins > 0 {
+	if v == nil || h.pins > 0 || h.busy {
 		set.mu.Unlock()
 		return nil
 	}
@@ -170,25 +172,35 @@ func (h *handleCore) drop() error {
 	return v.Close()
 }
 
-// shrink takes idle resources out of the set until it is within its limit and returns them for closing. The caller
-// holds mu.
-func (h *handles) shrink() []io.Closer {
-	var out []io.Closer
+// shrink takes idle handles out of the set until it is within its limit and returns them for evict. The caller holds
+// mu.
+func (h *handles) shrink() []*handleCore {
+	var out []*handleCore
 	for h.open > h.limit && h.idle.behind != &h.idle {
 		c := h.idle.behind
 		c.leaveIdle()
-		out = append(out, c.value)
-		c.value = nil
+		c.busy = true
+		out = append(out, c)
 		h.open--
 	}
 	return out
 }
 
-// closeAll closes resources that hold nothing unsynced, so an error of Close loses nothing.
-func closeAll(cs []io.Closer) {
-	for _, c := range cs {
-		_ = c.Close()
+// evict closes the resources of handles that are busy with that, and out of the set already. They hold nothing unsynced,
+// so an error of Close loses nothing.
+func (h *handles) evict(cs []*handleCore) {
+	if len(cs) == 0 {
+		return
 	}
+	for _, c := range cs {
+		_ = c.value.Close()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range cs {
+		c.value, c.busy = nil, false
+	}
+	h.free.Broadcast()
 }
 
 // mappedFile is an index file and its mapping, opened and closed together.
