@@ -118,31 +118,39 @@ func (c *conn) awaitTurn(h head) error {
 // hasRoom tells whether the queue takes one more. As the reader alone adds to it, it stays so.
 func (c *conn) hasRoom(h head) bool {
 	n := int(c.unanswered.Load())
-	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load()+h.weight() <= queueBytes
-}
-
-// weight is what the call counts against queueBytes: a Begin leaves little behind.
-func (h head) weight() int64 {
-	if h.row.Begin != nil {
-		return 0
-	}
-	return int64(h.size)
+	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load() < ownMemory && (h.row.Begin != nil || h.size <= readBuffer)
 }
 
 // readRequest reads the frame and makes a call of it. Nothing refers to the frame's bytes afterwards.
-func (c *conn) readRequest(h head) (*call, error) {
+//
+// A body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
+// the buffer is full: who sends nothing, or a byte a second, holds no memory but his own.
+func (c *conn) readRequest(h head) (k *call, err error) {
 	whole := protocol.PrefixSize + h.size
+	b, err := c.peek(min(whole, readBuffer))
+	if err != nil {
+		return nil, err
+	}
 	if whole <= readBuffer {
-		b, err := c.peek(whole)
-		if err != nil {
-			return nil, err
-		}
-		k, err := c.start(h, b[protocol.PrefixSize:])
+		k, err = c.start(h, b[protocol.PrefixSize:], nil)
 		c.in.Discard(whole) // was peeked, cannot fail
 		return k, err
 	}
-	claim := c.server.budget.claim(int64(bufferSize(h.size)))
-	defer c.server.budget.release(claim)
+	size := int64(bufferSize(h.size))
+	if h.row.Begin == nil {
+		size += int64(protocol.MeasureLimit(h.size))
+	}
+	claim := c.server.budget.claim(size, nil) // readBody sees to the client's pace
+	defer func() {
+		if k == nil || k.decoded != claim {
+			claim.release()
+		}
+	}()
+	return c.readLarge(h, claim)
+}
+
+// readLarge is readRequest for what needs the claim. The claim goes over to the call where that keeps it.
+func (c *conn) readLarge(h head, claim *claim) (*call, error) {
 	if err := c.awaitClaim(claim); err != nil {
 		return nil, err
 	}
@@ -154,21 +162,7 @@ func (c *conn) readRequest(h head) (*call, error) {
 		return nil, err
 	}
 	defer c.server.buffers.put(body)
-	return c.start(h, body.b[:h.size])
-}
-
-func (c *conn) awaitClaim(claim *claim) error {
-	return c.await(claim.granted, func() bool {
-		if claim.granted == nil {
-			return true
-		}
-		select {
-		case <-claim.granted:
-			return true
-		default:
-			return false
-		}
-	})
+	return c.start(h, body.b[:h.size], claim)
 }
 
 // readBody reads n bytes into a buffer that grows as they come, at the pace that is asked of those who hold memory.
@@ -188,7 +182,7 @@ func (c *conn) readBody(n int) (*buffer, error) {
 		if c.deadline <= now || c.deadline > now+lookEvery {
 			c.readUntil(now + lookEvery)
 		}
-		m, err := 0, c.checkPace(got, now-began, now-last)
+		m, err := 0, c.checkPace(got, n, now-began, now-last)
 		if err == nil {
 			m, err = c.in.Read(buf.b[got:min(n, len(buf.b))])
 		}
@@ -208,13 +202,14 @@ func (c *conn) readBody(n int) (*buffer, error) {
 	return buf, nil
 }
 
-// checkPace says whether a body may go on to arrive as it does: got bytes in so long, the last of them that long ago.
-func (c *conn) checkPace(got int, elapsed, still time.Duration) error {
+// checkPace says whether a body may go on to arrive as it does: got of its size bytes in so long, the last of them that
+// long ago.
+func (c *conn) checkPace(got, size int, elapsed, still time.Duration) error {
 	switch {
 	case c.isStopping():
 		return errStopping
 	case c.server.budget.contended() && elapsed > paceGrace &&
-		float64(got) < minPace*(elapsed-paceGrace).Seconds():
+		float64(got) < max(minPace, float64(size)/bodyTime.Seconds())*(elapsed-paceGrace).Seconds():
 		return errDawdled
 	case c.server.config.IdleTimeout > 0 && still >= c.server.config.IdleTimeout && c.unanswered.Load() == 0:
 		return errIdle
@@ -222,13 +217,18 @@ func (c *conn) checkPace(got int, elapsed, still time.Duration) error {
 	return nil
 }
 
-// start parses a frame and begins or decodes it.
-func (c *conn) start(h head, frame []byte) (*call, error) {
-	k := &call{row: h.row, weight: h.weight()}
+// start parses a frame and begins or decodes it. The claim is what was reserved for the body; nil for a small one.
+func (c *conn) start(h head, frame []byte, claim *claim) (*call, error) {
+	k := &call{row: h.row}
 	sound := false
 	defer func() {
 		if !sound { // also where Begin panics
 			h.row.counts.errors.Add(1)
+			k.work.release()
+			if k.decoded != claim {
+				k.decoded.release()
+			}
+			k.decoded = nil
 		}
 	}()
 	r := &k.request
@@ -244,17 +244,87 @@ func (c *conn) start(h head, frame []byte) (*call, error) {
 	h.row.counts.bytesIn.Add(uint64(protocol.PrefixSize + h.size))
 	switch {
 	case h.row.Begin != nil:
-		k.begun = r.Received
-		r.Body = body
-		k.pending = h.row.Begin(c.ctx, r)
-		r.Body = nil
+		err = c.begin(k, body)
 	case !h.unsupported:
-		if r.Message, err = protocol.Decode(r.Header, body); err != nil {
-			return nil, fmt.Errorf("%w: %w", errFault, err)
-		}
+		err = c.decode(k, body, claim)
+	}
+	if err != nil {
+		return nil, err
 	}
 	sound = true
 	return k, nil
+}
+
+// begin has a call take effect, when there is memory for what that leaves behind.
+func (c *conn) begin(k *call, body []byte) error {
+	r := &k.request
+	r.Body = body
+	defer func() { r.Body = nil }()
+	if k.row.Cost != nil {
+		k.need = int64(k.row.Cost(r, 0))
+	}
+	if k.need <= ownMemory {
+		k.weight = k.need
+	} else if err := c.claimWork(k); err != nil {
+		return err
+	} else if err := c.awaitClaim(k.work); err != nil {
+		return err
+	}
+	k.begun = r.Received
+	k.pending = k.row.Begin(c.ctx, r)
+	return nil
+}
+
+// decode decodes the request of a call, when there is memory for it: what is left of the claim for its body, if it
+// has one, else another claim if it is not small.
+func (c *conn) decode(k *call, body []byte, claim *claim) error {
+	r := &k.request
+	measured, err := protocol.Measure(r.Header, body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
+	}
+	size := int64(measured.Size)
+	switch limit := c.server.budget.size; {
+	case size > limit:
+		return fmt.Errorf("%w: %v version %d would take %d bytes of memory, requests have %d in all", errFault, k.row, r.Version, size, limit)
+	case size <= ownMemory:
+		k.weight = size
+	case claim == nil:
+		k.decoded = c.server.budget.claim(size, c)
+		if err := c.awaitClaim(k.decoded); err != nil {
+			return err
+		}
+	}
+	if r.Message, err = measured.Decode(); err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
+	}
+	if claim != nil && size > ownMemory {
+		claim.keep(size, c)
+		k.decoded = claim
+	}
+	k.need = handlingFactor * size
+	if k.row.Cost != nil {
+		k.need = int64(k.row.Cost(r, measured.Size))
+	}
+	return c.affordable(k)
+}
+
+// affordable refuses a call that no amount of waiting would find the memory for.
+func (c *conn) affordable(k *call) error {
+	if limit := c.server.work.size; k.need > limit {
+		return fmt.Errorf("%w: answering %v version %d would take %d bytes of memory, answers have %d in all; ask for less at a time",
+			errFault, k.row, k.request.Version, k.need, limit)
+	}
+	return nil
+}
+
+// claimWork claims the memory that handling takes.
+func (c *conn) claimWork(k *call) error {
+	if err := c.affordable(k); err != nil {
+		return err
+	}
+	k.work = c.server.work.claim(k.need, c)
+	return nil
 }
 
 // enqueue hands a call to the writer.

@@ -19,7 +19,7 @@ var (
 
 const (
 	scratchSize = 8 << 10  // for encoding; larger answers grow out of it
-	gatherSize  = 64 << 10 // small parts are gathered up to this size before they are written
+	gatherSize  = 16 << 10 // small parts are gathered up to this size before they are written
 	copySize    = 128 << 10
 	sendfileMax = 1 << 20 // bytes for one system call, so that progress is seen
 )

@@ -19,7 +19,8 @@ type Server struct {
 	table     table
 	log       zerolog.Logger
 	epoch     time.Time // zero of the server's clock
-	budget    *budget
+	budget    *budget   // for requests: their bodies, and decoded until they are answered
+	work      *budget   // for answers, from the handling on. Who holds some of budget may wait for it, and never the reverse
 	buffers   buffers
 	admission admission
 	counts    connectionCounters
@@ -61,6 +62,7 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		log:       log,
 		epoch:     time.Now(),
 		budget:    newBudget(config.MemoryBudget),
+		work:      newBudget(config.AnswerBudget),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
 		rejects:   occasionally{interval: time.Second},
 		failures:  occasionally{interval: time.Second},

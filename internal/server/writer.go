@@ -30,6 +30,9 @@ func (c *conn) answer(k *call) error {
 	}
 	counts.queue.observe(began.Sub(k.request.Received))
 
+	if err := c.awaitWork(k); err != nil {
+		return err
+	}
 	response, err := k.run(c.ctx)
 	response, mute := unthrottle(response)
 	if response != nil {
@@ -50,6 +53,30 @@ func (c *conn) answer(k *call) error {
 	}
 	if until := int64(c.server.now() + mute); mute > 0 && until > c.mutedUntil.Load() {
 		c.mutedUntil.Store(until)
+	}
+	return nil
+}
+
+// awaitWork waits for the memory that handling takes, if it is more than a little and Begin has not had it. That the
+// client has gone does not end the wait: the request takes effect all the same. It is bounded, as nobody may hold
+// what others wait for.
+func (c *conn) awaitWork(k *call) error {
+	if k.need <= ownMemory || k.work != nil {
+		return nil
+	}
+	if err := c.claimWork(k); err != nil {
+		return err
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for !k.work.isGranted() {
+		select {
+		case <-k.work.granted:
+		case <-tick.C:
+			k.work.evict()
+		case <-c.server.ctx.Done():
+			return context.Cause(c.server.ctx)
+		}
 	}
 	return nil
 }
@@ -82,6 +109,8 @@ func (c *conn) failed(k *call, err error) {
 // finished takes a call off the books and tells the reader.
 func (c *conn) finished(k *call) {
 	c.touch()
+	k.decoded.release()
+	k.work.release()
 	c.queued.Add(-k.weight)
 	if !k.row.pipelined() {
 		c.ordered.Add(-1)
