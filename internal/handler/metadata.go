@@ -85,7 +85,7 @@ func refuseMetadata(req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
 // topics answers for the topics that a request names, each once.
 func (h *metadata) topics(c *server.Client, req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
 	image := h.image()
-	if req.Topics == nil || req.Version < emptyTopicsVersion && len(req.Topics) == 0 {
+	if asksForAll(req) {
 		var topics []kmsg.MetadataResponseTopic
 		for _, t := range image.Topics() {
 			topics = append(topics, h.describe(t))
@@ -112,6 +112,11 @@ func (h *metadata) topics(c *server.Client, req *kmsg.MetadataRequest) []kmsg.Me
 		}
 	}
 	return topics
+}
+
+// asksForAll tells whether a request is about all topics.
+func asksForAll(req *kmsg.MetadataRequest) bool {
+	return req.Topics == nil || req.Version < emptyTopicsVersion && len(req.Topics) == 0
 }
 
 // idsIn returns the topic ids of a request, each once.

@@ -39,7 +39,7 @@ type API struct {
 	// Cost is about how many bytes of memory it takes to handle a request, from its decoding until its answer is sent:
 	// what the handler keeps about it, and the answer as a message and as bytes. The decoded request takes decoded bytes,
 	// 0 for rows with Begin, for which the cost is that of what Begin leaves behind. A request whose cost exceeds
-	// Config.AnswerBudget is refused. Nil stands for nothing in rows with Begin, and for a few times decoded in others.
+	// Config.AnswerBudget is refused. Nil stands for nothing in rows with Begin, and for HandlingFactor times decoded in others.
 	Cost func(r *Request, decoded int) int
 
 	// Handle answers a request. It is called by the connection's writer when all earlier requests are answered.

@@ -52,6 +52,11 @@ const (
 	minRequestLimit     = 1 << 10 // below this no client gets past its first request
 )
 
+// HandlingFactor is how much more memory a request takes while it is handled than when it is decoded, where its row does
+// not say: for the request itself, what the handler keeps about each of its elements, and the answer as a message and as
+// bytes.
+const HandlingFactor = 12
+
 // The server's own figures. They guard against the far end and against overload, and no deployment has reason to
 // change them.
 const (
@@ -66,11 +71,6 @@ const (
 	// ownMemory is what each connection may use without asking for it: for a decoded request that waits, or what a
 	// Begin has left to wait for, and again for the request that is handled. What takes more is reserved from a budget.
 	ownMemory = 8 << 10
-
-	// handlingFactor is how much more memory a request takes while it is handled than when it is decoded, where its row
-	// does not say: the request itself, what the handler keeps about each of its elements, the answer as a message and
-	// as bytes.
-	handlingFactor = 6
 
 	// A sender that holds a reservation while others wait must have sent minPace bytes for every second after
 	// paceGrace, or what brings it to the end of the body within bodyTime, whichever is more.

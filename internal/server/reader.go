@@ -302,7 +302,7 @@ func (c *conn) decode(k *call, body []byte, claim *claim) error {
 		claim.keep(size, c)
 		k.decoded = claim
 	}
-	k.need = handlingFactor * size
+	k.need = HandlingFactor * size
 	if k.row.Cost != nil {
 		k.need = int64(k.row.Cost(r, measured.Size))
 	}
