@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ type Options struct {
 	Reserve int64
 	// DecompressLimit bounds what one batch may unpack to where the log looks inside it; 256 MiB by default.
 	DecompressLimit int
+	// Decompressor is what the logs look inside batches with, to be shared with others that do; by default one of the
+	// directory's own, made with DecompressLimit.
+	Decompressor *record.Decompressor
 }
 
 func (o *Options) setDefaults() {
@@ -74,6 +78,9 @@ func (o *Options) setDefaults() {
 	or(&o.FlushWorkers, 8)
 	or(&o.BulkFlush, 32)
 	or(&o.DecompressLimit, 256<<20)
+	if o.Decompressor == nil {
+		o.Decompressor = record.NewDecompressor(o.DecompressLimit)
+	}
 }
 
 // Dir is a directory of logs: a lock that keeps a second broker out, the flusher and the cleaner of its logs, and
@@ -91,6 +98,7 @@ type Dir struct {
 	loads        singleflight.Group
 	walkers      sync.Pool // of *walker, for their buffers
 	decompressor *record.Decompressor
+	lookups      chan struct{} // holds one for each batch that is in memory to be looked into
 	counters     counters
 	lock         io.Closer
 
@@ -115,8 +123,8 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	o.setDefaults()
 	d := &Dir{
 		path: path, fs: o.FS, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{},
-		handles: newHandles(o.OpenFiles), decompressor: record.NewDecompressor(o.DecompressLimit),
-		done: make(chan struct{}),
+		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor,
+		lookups: make(chan struct{}, runtime.GOMAXPROCS(0)), done: make(chan struct{}),
 	}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	d.walkers.New = func() any { return &walker{buf: make([]byte, walkerBlock)} }

@@ -365,8 +365,11 @@ func (d *Dir) maxTimeFrom(s *Segment, f io.ReaderAt, p place, start record.Offse
 	return newest, err
 }
 
-// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false.
+// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false. A batch may be
+// large, and many may ask at once: no more are looked into at a time than there are processors.
 func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offset, int64) bool) error {
+	d.lookups <- struct{}{}
+	defer func() { <-d.lookups }()
 	buf := make([]byte, p.size)
 	if _, err := f.ReadAt(buf, p.pos); err != nil {
 		return err
@@ -379,6 +382,9 @@ func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offs
 		return s.corrupt(p.pos, p.base, err)
 	}
 	for r, err := range b.Records(d.decompressor) {
+		if errors.Is(err, record.ErrTooLarge) {
+			return fmt.Errorf("%s: %w", s.path, err) // nothing is wrong with the file
+		}
 		if err != nil {
 			return s.corrupt(p.pos, p.base, err)
 		}
