@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +29,7 @@ import (
 	"segue/internal/server"
 	"segue/partition"
 	"segue/storage"
+	"segue/storage/record"
 )
 
 // Config is what a broker is made of.
@@ -38,19 +42,19 @@ type Config struct {
 	Started time.Time
 }
 
-const (
-	// stopPatience is how long a stop waits for clients' answers, and then again for checkpoints.
-	stopPatience = 10 * time.Second
-	// decompressLimit bounds what one batch may unpack to where the broker has to look inside it.
-	decompressLimit = 256 << 20
-)
+// stopPatience is how long a stop waits for clients' answers, and then again for checkpoints.
+const stopPatience = 10 * time.Second
 
 // Broker is a broker that has its directories and its ports.
 type Broker struct {
 	config   Config
 	settings atomic.Pointer[config.Layers] // those at the start, with what the catalog has altered
+	memory   memory
+	limits   limits
+	refused  atomic.Int64 // topics that would have been too many partitions
 
 	// What it is made of, lowest first. Shutdown takes it from the end.
+	unpacker   *record.Decompressor
 	dirs       []*storage.Dir
 	catalog    *local.Store
 	partitions *partition.Manager
@@ -72,6 +76,9 @@ func Run(ctx context.Context, c Config) error {
 	b, err := New(ctx, c)
 	if err != nil {
 		return err
+	}
+	if b.limits.runtime > 0 {
+		debug.SetMemoryLimit(b.limits.runtime)
 	}
 	b.Start()
 	select {
@@ -99,6 +106,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		}
 	}()
 	c.Log.Info().Str("version", c.Version).Msg("starting")
+	b.findLimits()
 	if err := b.openDirs(); err != nil {
 		return nil, err
 	}
@@ -106,7 +114,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		return nil, err
 	}
 	b.partitions = partition.NewManager(partition.Local(b.dirs...), partition.ManagerOptions{
-		Codecs:   partition.NewCodecs(decompressLimit),
+		Codecs:   partition.CodecsWith(b.unpacker),
 		Parallel: b.settings.Load().Broker().RecoveryThreads * len(b.dirs),
 		Log:      c.Log,
 	})
@@ -166,15 +174,31 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// findLimits finds out what the broker may take on, and tells.
+func (b *Broker) findLimits() {
+	s := b.settings.Load().Broker()
+	b.memory = findMemory(os.DirFS("/"), debug.SetMemoryLimit(-1), addressSpace())
+	b.limits = limitsFor(b.memory, descriptors(), runtime.GOMAXPROCS(0), wishes{
+		connections: s.MaxConnections, partitions: s.MaxPartitions, requestBytes: s.QueuedRequestBytes,
+	})
+	b.unpacker = record.NewDecompressorWithTurns(b.limits.unpackBytes, b.limits.unpackTurns)
+	b.config.Log.Info().Int64("memory", b.memory.bytes).Str("memory_from", b.memory.from).Bool("hard", b.memory.hard).
+		Int64("runtime_bytes", b.limits.runtime).Int("descriptors", descriptors()).
+		Int("connections", b.limits.connections).Int("partitions", b.limits.partitions).
+		Int64("request_bytes", b.limits.requestBytes).Int64("answer_bytes", b.limits.answerBytes).
+		Int("session_partitions", b.limits.sessionParts).Int("unpacked_batch_bytes", b.limits.unpackBytes).
+		Int("open_files", b.limits.openFiles).Msg("limits")
+}
+
 // openDirs opens the log directories.
 func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
 	for _, path := range s.LogDirs {
 		d, err := storage.OpenDir(path, storage.Options{
-			Log:             b.config.Log,
-			CleanInterval:   s.RetentionCheckInterval,
-			OpenFiles:       openFiles(),
-			DecompressLimit: decompressLimit,
+			Log:           b.config.Log,
+			CleanInterval: s.RetentionCheckInterval,
+			OpenFiles:     b.limits.openFiles,
+			Decompressor:  b.unpacker,
 		})
 		if err != nil {
 			return err
@@ -226,13 +250,15 @@ func (b *Broker) listen(ctx context.Context) error {
 			}
 			return p, nil
 		},
-		View:     b.placement,
-		Sessions: s.FetchSessions,
-		MaxBytes: func() int { return int(b.settings.Load().Broker().FetchMaxBytes) },
+		View:       b.placement,
+		Sessions:   s.FetchSessions,
+		Partitions: b.limits.sessionParts,
+		MaxBytes:   func() int { return int(b.settings.Load().Broker().FetchMaxBytes) },
 	})
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
+		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener
 	for _, l := range settings.Listeners().Bound {
@@ -244,11 +270,12 @@ func (b *Broker) listen(ctx context.Context) error {
 	var err error
 	b.server, err = server.New(server.Config{
 		Listeners:           listeners,
-		MaxConnections:      maxConnections(s.MaxConnections),
+		MaxConnections:      b.limits.connections,
 		MaxConnectionsPerIP: s.MaxConnectionsPerIP,
 		IdleTimeout:         s.IdleTimeout,
 		MaxRequestBytes:     s.MaxRequestBytes,
-		MemoryBudget:        s.QueuedRequestBytes,
+		MemoryBudget:        b.limits.requestBytes,
+		AnswerBudget:        b.limits.answerBytes,
 	}, apis, b.config.Log)
 	if err != nil {
 		return err
@@ -275,6 +302,12 @@ func (b *Broker) listenConsole(addr string) error {
 			Sessions: func() console.SessionStats {
 				f := b.fetch.Stats()
 				return console.SessionStats{Sessions: f.Sessions, Partitions: f.SessionPartitions, Evictions: f.Evictions}
+			},
+			Limits: func() console.LimitStats {
+				return console.LimitStats{
+					Memory: b.memory.bytes, Connections: b.limits.connections, Partitions: b.limits.partitions,
+					TopicsRefused: b.refused.Load(),
+				}
 			},
 		},
 		Log: b.config.Log,

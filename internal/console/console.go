@@ -30,8 +30,9 @@ const (
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = 2 * time.Minute
 	scrapeTimeout  = 30 * time.Second
-	maxScrapes     = 4 // at a time
+	maxScrapes     = 2 // at a time: each takes some KiB for each topic
 	maxHeaderBytes = 16 << 10
+	maxConnections = 256 // further ones wait until one of them is closed
 )
 
 // Config is what a Console is made of.
@@ -135,7 +136,7 @@ func (c *Console) Serve() error {
 	if l == nil {
 		return errors.New("console: Serve comes after Listen")
 	}
-	if err := c.server.Serve(*l); !errors.Is(err, http.ErrServerClosed) {
+	if err := c.server.Serve(newLimited(*l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("console: serve HTTP on %v: %w", (*l).Addr(), err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,6 +32,10 @@ type Deps struct {
 	Placement placement.View
 	// Partition finds a partition that this broker leads. Its errors wrap a *kerr.Error.
 	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
+	// MaxPartitions is how many partitions all topics together may have; 0 is no limit.
+	MaxPartitions int
+	// Refused counts the topics that were not created for that; it may be nil.
+	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
 }
@@ -47,7 +52,8 @@ const (
 func APIs(d Deps) []server.API {
 	image := d.Catalog.Image
 	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}) // clients ask again and again
-	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement}
+	room := &partitionLimit{log: log, most: d.MaxPartitions, refused: d.Refused}
+	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement, room: room}
 
 	versions := &apiVersions{
 		nodeID: d.NodeID, clusterID: d.Placement.ClusterID, epoch: func() int64 { return image().Version() },

@@ -18,7 +18,7 @@ type crowd struct {
 	names int // that were given, each of which is another
 }
 
-const crowdSize = 1000
+const crowdSize = 300
 
 func (c *crowd) fill(v reflect.Value) {
 	switch v.Kind() {
@@ -74,10 +74,10 @@ func elements(t reflect.Type) (all []reflect.Type) {
 // costs: many elements in each array of each version in turn, and some requests whose answers are larger than they are.
 func TestCosts(t *testing.T) {
 	s := newStage(t, "num.partitions", "1")
-	for i := range 500 {
+	for i := range 100 {
 		s.create(fmt.Sprintf("topic-with-a-name-%d", i), 3)
 	}
-	s.create("wide", 2000)
+	s.create("wide", 500)
 	all := kmsg.NewPtrMetadataRequest()
 	all.Topics = nil
 	wide := kmsg.NewPtrMetadataRequest()
@@ -96,7 +96,7 @@ func TestCosts(t *testing.T) {
 	}
 	create := kmsg.NewPtrCreateTopicsRequest()
 	create.ValidateOnly = true
-	for i := range 300 {
+	for i := range 100 {
 		topic := kmsg.NewCreateTopicsRequestTopic()
 		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = fmt.Sprintf("new-%d", i), 1, 1
 		create.Topics = append(create.Topics, topic)

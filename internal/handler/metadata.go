@@ -158,8 +158,8 @@ func (h *metadata) byID(image *catalog.Image, ids [][16]byte) []kmsg.MetadataRes
 }
 
 // autoCreate creates the topics that are missing, where broker and client agree to that, and returns the image with
-// them. A topic that cannot be created for its name is reported as such; for any other reason it is simply unknown, as
-// in Kafka, and the reason is in the log.
+// them. A topic that cannot be created for its name, or because there would be too many, is reported as such; for any
+// other reason it is simply unknown, as in Kafka, and the reason is in the log.
 //
 // Internal topics are left to the coordinators, which know how they have to look.
 func (h *metadata) autoCreate(c *server.Client, req *kmsg.MetadataRequest, image *catalog.Image, names []string) (
@@ -179,7 +179,7 @@ func (h *metadata) autoCreate(c *server.Client, req *kmsg.MetadataRequest, image
 	image, results := h.creator.create(c.Listener, missing, false)
 	failed := map[string]*kerr.Error{}
 	for i, r := range results {
-		if r.err != nil && r.err.code == kerr.InvalidTopicException {
+		if r.err != nil && (r.err.code == kerr.InvalidTopicException || isRefusal(r.err)) {
 			failed[missing[i].name] = r.err.code
 		}
 	}
