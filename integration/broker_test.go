@@ -34,6 +34,7 @@ type broker struct {
 	overrides []string
 	flags     []string // of the command line, beside overrides
 	env       []string // of the process; there is nothing else in it
+	wrapper   []string // a command that runs the one that is appended to it; nil for none
 	run       *process // nil while it does not run
 	starts    int
 	tolerated func(entry) bool // errors in the log that the test expects; nil for none
@@ -108,7 +109,14 @@ func execute(t testing.TB, args ...string) *process {
 // executeIn runs the binary in an environment.
 func executeIn(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(brokerBinary, args...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
+	return executeBy(t, nil, env, args...)
+}
+
+// executeBy has the wrapper run the binary, which must become that process.
+func executeBy(t testing.TB, wrapper, env []string, args ...string) *process {
+	t.Helper()
+	command := append(append(append([]string(nil), wrapper...), brokerBinary), args...)
+	p := &process{cmd: exec.Command(command[0], command[1:]...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.output
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"GORACE=atexit_sleep_ms=0"}, env...) // and nothing else that could configure it
@@ -143,7 +151,7 @@ func (b *broker) launch() time.Duration {
 		b.t.Fatal("the broker runs already")
 	}
 	begun := time.Now()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = executeBy(b.t, b.wrapper, b.env, b.args()...)
 	b.starts++
 	ctx, cancel := context.WithTimeout(b.t.Context(), startTimeout)
 	defer cancel()
@@ -181,7 +189,7 @@ func (b *broker) crash() time.Duration {
 // interrupt starts the broker and kills it as soon as its log has so many lines.
 func (b *broker) interrupt(lines int) {
 	b.t.Helper()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = executeBy(b.t, b.wrapper, b.env, b.args()...)
 	b.starts++
 	eventually(b.t, startTimeout, fmt.Sprint("the log has ", lines, " lines"), func() bool {
 		entries, _ := b.run.log.all()

@@ -76,17 +76,17 @@ func APIs(d Deps) []server.API {
 		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
 		// stops compressing (KAFKA-18659).
 		{Key: kmsg.Produce.Int16(), Min: 3, Max: 13, Begin: produce.begin, Cost: produceCost},
-		{Key: kmsg.Fetch.Int16(), Advertise: 4, Min: 4, Max: 18, MaxFrame: listFrame, Pipelined: true, Handle: d.Fetch.Handle, Cost: fetchCost},
-		{Key: kmsg.ListOffsets.Int16(), Max: 11, MaxFrame: listFrame, Handle: answer(offsets.handle)},
-		{Key: kmsg.Metadata.Int16(), Max: 13, MaxFrame: listFrame, Handle: answer(metadata.handle), Cost: metadata.cost},
-		{Key: kmsg.FindCoordinator.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(coordinator.handle)},
-		{Key: kmsg.ApiVersions.Int16(), Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
+		{Key: kmsg.Fetch.Int16(), Advertise: 4, Min: 4, Max: 18, MaxFrame: listFrame, Pipelined: true, Query: true, Handle: d.Fetch.Handle, Cost: fetchCost},
+		{Key: kmsg.ListOffsets.Int16(), Query: true, Max: 11, MaxFrame: listFrame, Handle: answer(offsets.handle)},
+		{Key: kmsg.Metadata.Int16(), Query: true, Max: 13, MaxFrame: listFrame, Handle: answer(metadata.handle), Cost: metadata.cost},
+		{Key: kmsg.FindCoordinator.Int16(), Query: true, Max: 6, MaxFrame: listFrame, Handle: answer(coordinator.handle)},
+		{Key: kmsg.ApiVersions.Int16(), Query: true, Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
 		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle), Cost: create.cost},
 		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
 		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
-		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
-		{Key: kmsg.DescribeConfigs.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
-		{Key: kmsg.DescribeCluster.Int16(), Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
+		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
+		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
+		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	versions.list(rows)
 	return rows

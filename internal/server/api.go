@@ -33,6 +33,10 @@ type API struct {
 	Pipelined bool
 	// Barrier rows (SASL) change what the following bytes mean: the next frame is not read before the answer is out.
 	Barrier bool
+	// Query marks a row that changes nothing, and waits for nothing, for which a client is not there to see the answer: its
+	// requests are passed over once the client has gone. Of those that cost much only some are handled at a time, so that
+	// they leave processors to the others.
+	Query bool
 	// MaxFrame is the largest request in bytes, without its size prefix. Zero stands for Config.MaxRequestBytes, which
 	// is never exceeded.
 	MaxFrame int32

@@ -59,6 +59,7 @@ type call struct {
 	weight  int64     // memory that it takes in the queue and that is not claimed
 	decoded *claim    // for the decoded request; nil if it is small
 	work    *claim    // for the handling; nil if it takes little, or has not begun
+	heavy   bool      // it holds one of the server's heavy
 }
 
 // conn is a connection. Its two goroutines are serve, the reader, and writeAnswers, the writer.

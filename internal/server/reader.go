@@ -36,6 +36,9 @@ func (c *conn) readRequests() error {
 		if err != nil {
 			return err
 		}
+		if call == nil {
+			continue
+		}
 		c.enqueue(call)
 		if h.row.Barrier {
 			if err := c.awaitAnswers(); err != nil {
@@ -121,12 +124,15 @@ func (c *conn) hasRoom(h head) bool {
 	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load() < ownMemory && (h.row.Begin != nil || h.size <= readBuffer)
 }
 
-// readRequest reads the frame and makes a call of it. Nothing refers to the frame's bytes afterwards.
+// readRequest reads the frame and makes a call of it; nil if nobody is there to answer to. Nothing refers to the frame's bytes afterwards.
 //
 // A body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
 // the buffer is full: who sends nothing, or a byte a second, holds no memory but his own.
 func (c *conn) readRequest(h head) (k *call, err error) {
 	whole := protocol.PrefixSize + h.size
+	if h.row.Query && c.ctx.Err() != nil {
+		return nil, c.skip(whole)
+	}
 	b, err := c.peek(min(whole, readBuffer))
 	if err != nil {
 		return nil, err
@@ -147,6 +153,25 @@ func (c *conn) readRequest(h head) (k *call, err error) {
 		}
 	}()
 	return c.readLarge(h, claim)
+}
+
+// skip passes over a request of a client that has gone.
+func (c *conn) skip(whole int) error {
+	for whole > 0 {
+		if err := c.checkIdle(); err != nil {
+			return err
+		}
+		n, err := c.in.Discard(min(whole, readBuffer))
+		whole -= n
+		switch {
+		case err == nil, isTimeout(err):
+		case isEOF(err):
+			return errGoneEarly
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // readLarge is readRequest for what needs the claim. The claim goes over to the call where that keeps it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type Server struct {
 	epoch     time.Time // zero of the server's clock
 	budget    *budget   // for requests: their bodies, and decoded until they are answered
 	work      *budget   // for answers, from the handling on. Who holds some of budget may wait for it, and never the reverse
+	heavy     chan struct{} // holds one for each query that costs much and is being handled
 	buffers   buffers
 	admission admission
 	counts    connectionCounters
@@ -63,6 +65,7 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		epoch:     time.Now(),
 		budget:    newBudget(config.MemoryBudget),
 		work:      newBudget(config.AnswerBudget),
+		heavy:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
 		rejects:   occasionally{interval: time.Second},
 		failures:  occasionally{interval: time.Second},

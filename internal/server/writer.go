@@ -23,6 +23,9 @@ func (c *conn) writeAnswers() {
 
 // answer runs a call, unless it was begun, waits for its outcome and sends the answer.
 func (c *conn) answer(k *call) error {
+	if k.row.Query && c.ctx.Err() != nil {
+		return nil // nobody is there to hear it
+	}
 	counts := &k.row.counts
 	began := k.begun
 	if began.IsZero() {
@@ -33,6 +36,10 @@ func (c *conn) answer(k *call) error {
 	if err := c.awaitWork(k); err != nil {
 		return err
 	}
+	if err := c.enterHeavy(k); err != nil {
+		return err
+	}
+	defer c.leaveHeavy(k)
 	response, err := k.run(c.ctx)
 	response, mute := unthrottle(response)
 	if response != nil {
@@ -79,6 +86,28 @@ func (c *conn) awaitWork(k *call) error {
 		}
 	}
 	return nil
+}
+
+// enterHeavy waits until no more than some of the processors work on queries that cost much.
+func (c *conn) enterHeavy(k *call) error {
+	if !k.row.Query || k.row.Pipelined || k.need <= ownMemory {
+		return nil
+	}
+	select {
+	case c.server.heavy <- struct{}{}:
+		k.heavy = true
+		return nil
+	case <-c.server.ctx.Done():
+		return context.Cause(c.server.ctx)
+	}
+}
+
+// leaveHeavy comes when the answer is ready to be sent: how fast the client takes it is no longer a processor's business.
+func (c *conn) leaveHeavy(k *call) {
+	if k.heavy {
+		k.heavy = false
+		<-c.server.heavy
+	}
 }
 
 // run returns the answer to a call.
