@@ -40,13 +40,13 @@ const (
 	sessionCost = 1 << 10
 )
 
-// The parts of the memory, behind baseCost, that may be taken. They add up to five sixths: what is left is for the
+// The parts of the memory, behind baseCost, that may be taken. They add up to seven eighths: what is left is for the
 // garbage that has not been collected yet.
 const (
 	connectionShare = 5
 	partitionShare  = 5
-	requestShare    = 7
-	answerShare     = 7
+	requestShare    = 8 // and a quarter of that for small bodies that have arrived
+	answerShare     = 8
 	unpackShare     = 8 // for one batch, which takes little more than it unpacks to
 	sessionShare    = 40
 )

@@ -14,11 +14,11 @@ func TestLimitsFor(t *testing.T) {
 		want        limits
 	}{
 		{"128 MiB", cgroup(128 * mib), 20_000, 2, wishes{}, limits{
-			runtime: 114085045, connections: 413, partitions: 1239, requestBytes: 14500304, answerBytes: 14500304,
+			runtime: 114085045, connections: 413, partitions: 1239, requestBytes: 12687766, answerBytes: 12687766,
 			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"512 MiB", cgroup(512 * mib), 20_000, 2, wishes{}, limits{
-			runtime: 456340265, connections: 1805, partitions: 5416, requestBytes: 63393907, answerBytes: 63393907,
+			runtime: 456340265, connections: 1805, partitions: 5416, requestBytes: 55469669, answerBytes: 55469669,
 			sessionParts: 10833, unpackBytes: 55469669, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"24 GiB", cgroup(24 * gib), 1_000_000, 8, wishes{}, limits{
@@ -34,15 +34,15 @@ func TestLimitsFor(t *testing.T) {
 			sessionParts: 314265, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: 10_000,
 		}},
 		{"a runtime that has its limit", memory{128 * mib, true, "GOMEMLIMIT"}, 20_000, 2, wishes{}, limits{
-			connections: 494, partitions: 1484, requestBytes: 17376402, answerBytes: 17376402,
+			connections: 494, partitions: 1484, requestBytes: 15204352, answerBytes: 15204352,
 			sessionParts: 2969, unpackBytes: 15204352, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"what is set counts", cgroup(128 * mib), 20_000, 2, wishes{connections: 5000, partitions: 20_000, requestBytes: 50 * mib}, limits{
-			runtime: 114085045, connections: 5000, partitions: 20_000, requestBytes: 50 * mib, answerBytes: 14500304,
+			runtime: 114085045, connections: 5000, partitions: 20_000, requestBytes: 50 * mib, answerBytes: 12687766,
 			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"but not above the descriptors", cgroup(128 * mib), 1000, 2, wishes{connections: 5000}, limits{
-			runtime: 114085045, connections: 1000 - 500 - spareFiles, partitions: 1239, requestBytes: 14500304, answerBytes: 14500304,
+			runtime: 114085045, connections: 1000 - 500 - spareFiles, partitions: 1239, requestBytes: 12687766, answerBytes: 12687766,
 			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 500,
 		}},
 		{"hardly anything", cgroup(8 * mib), 64, 1, wishes{}, limits{
@@ -50,7 +50,7 @@ func TestLimitsFor(t *testing.T) {
 			sessionParts: minSessions, unpackBytes: minUnpack, unpackTurns: 1, openFiles: minOpenFiles,
 		}},
 		{"not known", memory{}, 20_000, 2, wishes{}, limits{
-			connections: 4317, partitions: 12953, requestBytes: 151594130, answerBytes: 151594130,
+			connections: 4317, partitions: 12953, requestBytes: 132644864, answerBytes: 132644864,
 			sessionParts: 25907, unpackBytes: 132644864, unpackTurns: 1, openFiles: 10_000,
 		}},
 	} {
@@ -64,7 +64,7 @@ func TestLimitsFor(t *testing.T) {
 func TestLimitsAddUp(t *testing.T) {
 	for _, mib := range []int64{96, 128, 256, 512, 1 << 10, 4 << 10, 64 << 10} {
 		l := limitsFor(memory{mib << 20, true, "a test"}, 1<<20, 4, wishes{})
-		taken := baseCost + int64(l.connections)*connectionCost + int64(l.partitions)*partitionCost + l.requestBytes + l.answerBytes +
+		taken := baseCost + int64(l.connections)*connectionCost + int64(l.partitions)*partitionCost + l.requestBytes*5/4 + l.answerBytes +
 			int64(l.unpackTurns)*int64(l.unpackBytes)*4/3 + int64(l.sessionParts)*sessionCost
 		if taken > l.runtime*9/10 || l.runtime > mib<<20*9/10 {
 			t.Errorf("%d MiB: %d MiB may be taken of the runtime's %d", mib, taken>>20, l.runtime>>20)

@@ -33,7 +33,8 @@ type Config struct {
 	// MemoryBudget.
 	MaxRequestBytes int32
 	// MemoryBudget bounds the bytes of requests in memory at a time, as they came and decoded, over all connections
-	// (queued.max.request.bytes); 0 is 256 MiB. Small requests do not count.
+	// (queued.max.request.bytes); 0 is 256 MiB. Small requests do not count; there is a quarter more for requests with
+	// Begin of up to 64 KiB that have arrived.
 	MemoryBudget int64
 	// AnswerBudget bounds the bytes that go into finding answers at a time, and that answers take until they are sent,
 	// over all connections; 0 is MemoryBudget. Small answers do not count, nor do batches that are sent from files.
@@ -75,8 +76,13 @@ const (
 	// A sender that holds a reservation while others wait must have sent minPace bytes for every second after
 	// paceGrace, or what brings it to the end of the body within bodyTime, whichever is more.
 	minPace   = 64 << 10
-	paceGrace = 3 * time.Second
+	paceGrace = time.Second
 	bodyTime  = 30 * time.Second
+
+	// promptBody is the largest buffer for a body that may come out of the budget for those that have arrived, and
+	// promptTime how long they may take to arrive; later they are taken for slow.
+	promptBody = 64 << 10
+	promptTime = time.Second
 
 	// holdGrace is how long memory may be held while others wait for it, beside the time that so many bytes take at
 	// minPace. It covers a slow disk; a client that does not read, or lets the broker wait, is closed behind it.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -232,4 +233,110 @@ func TestLongClientID(t *testing.T) {
 	if got := c.ClientID(); got != "y" {
 		t.Errorf("%q", got)
 	}
+}
+
+// Bodies of usual size that have arrived do not wait for those who hold memory and are slow.
+func TestPromptBodiesOvertakeSlowOnes(t *testing.T) {
+	r := newSocketRig(t, Config{MemoryBudget: 128 << 10})
+	var slow []*peer
+	for range 10 {
+		p := r.connect()
+		p.send(produce(1, 100_000)[:2*readBuffer])
+		slow = append(slow, p)
+	}
+	for r.Stats().Memory.Waiting != len(slow)-1 {
+		runtime.Gosched()
+	}
+	honest := r.dial()
+	for corr := range int32(20) {
+		honest.send(produce(corr, 20_000))
+		honest.expect(corr)
+	}
+	if n := r.Stats().Connections.SlowSenders; n > 5 {
+		t.Errorf("the others had to give way: %d were closed", n)
+	}
+	// One that announces a body of that size and does not send it does not count as prompt.
+	late := r.connect()
+	late.send(produce(1, 20_000)[:2*readBuffer])
+	for r.Stats().Memory.Waiting < len(slow)/2 {
+		runtime.Gosched()
+	}
+	honest.send(produce(100, 20_000))
+	honest.expect(100)
+	if used := r.prompt.stats().Used; used != 0 {
+		t.Errorf("%d bytes are held by one who has not sent them", used)
+	}
+}
+
+// What a client has asked for and does not wait for costs no more work, unless it changes something.
+func TestQueriesOfTheGoneArePassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{}, func(apis []API) {
+			for i := range apis {
+				apis[i].Query = apis[i].Key == 3
+			}
+		})
+		open := r.stage.block(1)
+		p := r.dial()
+		p.send(frames("S")) // its handler waits, so the rest lies in the queue or the socket
+		synctest.Wait()
+		c := r.onlyConn(t)
+		c.cancel(errGone)
+		p.send(metadata(2))
+		p.send(topicsMetadata(3, 2000))
+		p.send(heartbeat(4))
+		open()
+		synctest.Wait()
+		r.stage.expect(t, "handle 1", "gone 1", "handle 4")
+	})
+}
+
+// onlyConn returns the one connection that there is.
+func (r *rig) onlyConn(t *testing.T) *conn {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		return c
+	}
+	t.Fatal("there is no connection")
+	return nil
+}
+
+// Of the queries that cost much only some are handled at a time; those that cost little pass, and so does one whose
+// client takes its answer slowly.
+func TestHeavyQueriesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{}, cost(3, 100_000), func(apis []API) {
+			for i := range apis {
+				apis[i].Query = apis[i].Key == 3 || apis[i].Key == 12
+			}
+		})
+		turns := int32(cap(r.heavy))
+		var open []func()
+		var peers []*peer
+		for corr := range turns + 1 {
+			open = append(open, r.stage.block(corr))
+			p := r.dial()
+			p.send(metadata(corr))
+			synctest.Wait()
+			peers = append(peers, p)
+		}
+		if n := len(r.stage.seen()); n != int(turns) {
+			t.Fatalf("%d are handled at a time, want %d", n, turns)
+		}
+		small := r.dial()
+		small.send(heartbeat(100))
+		small.expect(100)
+		for corr, f := range open {
+			f()
+			peers[corr].expect(int32(corr))
+		}
+
+		slow := r.connect() // which does not read
+		slow.send(metadata(200))
+		synctest.Wait()
+		peers[0].send(metadata(201))
+		peers[0].expect(201)
+	})
 }

@@ -127,7 +127,9 @@ func (c *conn) hasRoom(h head) bool {
 // readRequest reads the frame and makes a call of it; nil if nobody is there to answer to. Nothing refers to the frame's bytes afterwards.
 //
 // A body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
-// the buffer is full: who sends nothing, or a byte a second, holds no memory but his own.
+// the buffer is full: who sends nothing, or a byte a second, holds no memory but his own. Bodies of usual size that are
+// for Begin and have arrived have a budget of their own, which nobody can hold by being slow; so they do not wait behind
+// those who are.
 func (c *conn) readRequest(h head) (k *call, err error) {
 	whole := protocol.PrefixSize + h.size
 	if h.row.Query && c.ctx.Err() != nil {
@@ -146,13 +148,26 @@ func (c *conn) readRequest(h head) (k *call, err error) {
 	if h.row.Begin == nil {
 		size += int64(protocol.MeasureLimit(h.size))
 	}
-	claim := c.server.budget.claim(size, nil) // readBody sees to the client's pace
+	budget := c.server.budget
+	if h.row.Begin != nil && size <= promptBody && c.hasArrived(whole) {
+		budget = c.server.prompt
+	}
+	claim := budget.claim(size, nil) // readBody sees to the client's pace
 	defer func() {
 		if k == nil || k.decoded != claim {
 			claim.release()
 		}
 	}()
 	return c.readLarge(h, claim)
+}
+
+// hasArrived waits for a short while for the rest of a request to arrive in the socket, and tells whether it has.
+func (c *conn) hasArrived(whole int) bool {
+	if c.raw == nil || c.server.config.ReceiveBuffer > 0 && c.server.config.ReceiveBuffer < 4*promptBody {
+		return false
+	}
+	c.readUntil(c.server.now() + promptTime)
+	return !c.isStopping() && awaitArrival(c.raw, whole-c.in.Buffered()) == nil
 }
 
 // skip passes over a request of a client that has gone.
