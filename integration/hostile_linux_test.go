@@ -85,7 +85,7 @@ func (c *goodClient) median() time.Duration {
 	var took []time.Duration
 	for range latencySamples {
 		took = append(took, elapsed(func() {
-			c.next = c.w.produce("good", 0, batchOf(c.w.t, strings.Repeat("x", 500)))
+			c.next = c.w.produce("good", 0, batchOf(c.w.t, strings.Repeat("x", 10_000)))
 			resp := ask[*kmsg.FetchResponse](c.w, fetchRequest(12, time.Second, 1, wanted{topic: "good", offset: c.next}))
 			if n := countValues(c.w.t, resp); n != 1 {
 				c.w.t.Fatalf("%d records at offset %d", n, c.next)

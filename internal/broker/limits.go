@@ -25,7 +25,7 @@ type wishes struct {
 	requestBytes int64
 }
 
-// What things cost, in bytes of resident memory, measured on Linux with Go 1.26 by TestCostsInMemory of the integration
+// What things cost, in bytes of resident memory, measured on Linux with Go 1.26 by the TestCostOf… of the integration
 // tests, and rounded up.
 const (
 	// baseCost is what the broker takes without clients and topics, 12 MiB, half of which is its own text.
@@ -76,7 +76,7 @@ func limitsFor(m memory, descriptors, processors int, set wishes) limits {
 	case !m.hard:
 		usable = m.bytes / 2 // the page cache is what makes reads fast, and there may be other processes
 	case m.from != goLimitName:
-		usable = m.bytes / 100 * 85 // sockets, threads and pages of files are the kernel's, and count
+		usable = m.bytes / 100 * 80 // sockets, threads and pages of files are the kernel's, and count
 		l.runtime = usable
 	}
 	usable = max(usable-baseCost, 0)

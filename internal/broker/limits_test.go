@@ -14,20 +14,20 @@ func TestLimitsFor(t *testing.T) {
 		want        limits
 	}{
 		{"128 MiB", cgroup(128 * mib), 20_000, 2, wishes{}, limits{
-			runtime: 114085045, connections: 413, partitions: 1239, requestBytes: 12687766, answerBytes: 12687766,
-			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 10_000,
+			runtime: 107374160, connections: 385, partitions: 1157, requestBytes: 11848906, answerBytes: 11848906,
+			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"512 MiB", cgroup(512 * mib), 20_000, 2, wishes{}, limits{
-			runtime: 456340265, connections: 1805, partitions: 5416, requestBytes: 55469669, answerBytes: 55469669,
-			sessionParts: 10833, unpackBytes: 55469669, unpackTurns: 1, openFiles: 10_000,
+			runtime: 429496720, connections: 1696, partitions: 5089, requestBytes: 52114226, answerBytes: 52114226,
+			sessionParts: 10178, unpackBytes: 52114226, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"24 GiB", cgroup(24 * gib), 1_000_000, 8, wishes{}, limits{
-			runtime: 21904333145, connections: 89077, partitions: 267233, requestBytes: gib, answerBytes: gib,
-			sessionParts: 534466, unpackBytes: 256 * mib, unpackTurns: 8, openFiles: maxOpenFiles,
+			runtime: 20615842960, connections: 83834, partitions: 251504, requestBytes: gib, answerBytes: gib,
+			sessionParts: 503009, unpackBytes: 256 * mib, unpackTurns: 8, openFiles: maxOpenFiles,
 		}},
 		{"24 GiB, few descriptors", cgroup(24 * gib), 1024, 2, wishes{}, limits{
-			runtime: 21904333145, connections: 1024 - 512 - spareFiles, partitions: 267233, requestBytes: gib, answerBytes: gib,
-			sessionParts: 534466, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: 512,
+			runtime: 20615842960, connections: 1024 - 512 - spareFiles, partitions: 251504, requestBytes: gib, answerBytes: gib,
+			sessionParts: 503009, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: 512,
 		}},
 		{"a machine of 24 GiB", memory{24 * gib, false, "/proc/meminfo"}, 20_000, 2, wishes{}, limits{
 			connections: 20_000 - 10_000 - spareFiles, partitions: 157132, requestBytes: gib, answerBytes: gib,
@@ -38,15 +38,15 @@ func TestLimitsFor(t *testing.T) {
 			sessionParts: 2969, unpackBytes: 15204352, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"what is set counts", cgroup(128 * mib), 20_000, 2, wishes{connections: 5000, partitions: 20_000, requestBytes: 50 * mib}, limits{
-			runtime: 114085045, connections: 5000, partitions: 20_000, requestBytes: 50 * mib, answerBytes: 12687766,
-			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 10_000,
+			runtime: 107374160, connections: 5000, partitions: 20_000, requestBytes: 50 * mib, answerBytes: 11848906,
+			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: 10_000,
 		}},
 		{"but not above the descriptors", cgroup(128 * mib), 1000, 2, wishes{connections: 5000}, limits{
-			runtime: 114085045, connections: 1000 - 500 - spareFiles, partitions: 1239, requestBytes: 12687766, answerBytes: 12687766,
-			sessionParts: 2478, unpackBytes: 12687766, unpackTurns: 1, openFiles: 500,
+			runtime: 107374160, connections: 1000 - 500 - spareFiles, partitions: 1157, requestBytes: 11848906, answerBytes: 11848906,
+			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: 500,
 		}},
 		{"hardly anything", cgroup(8 * mib), 64, 1, wishes{}, limits{
-			runtime: 7130310, connections: minConnections, partitions: minPartitions, requestBytes: minRequests, answerBytes: minAnswers,
+			runtime: 6710880, connections: minConnections, partitions: minPartitions, requestBytes: minRequests, answerBytes: minAnswers,
 			sessionParts: minSessions, unpackBytes: minUnpack, unpackTurns: 1, openFiles: minOpenFiles,
 		}},
 		{"not known", memory{}, 20_000, 2, wishes{}, limits{
