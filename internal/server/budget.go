@@ -132,6 +132,14 @@ func (b *budget) overdue(waiting *claim) (holders []*conn) {
 	return holders
 }
 
+// evict closes those who hold for too long what c waits for.
+func (c *claim) evict() {
+	for _, holder := range c.budget.overdue(c) {
+		holder.report(errHeld)
+		holder.abort(errHeld)
+	}
+}
+
 // contended tells whether anyone waits.
 func (b *budget) contended() bool { return b.waiters.Load() > 0 }
 

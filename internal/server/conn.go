@@ -213,14 +213,6 @@ func (c *conn) awaitAnswers() error {
 	return c.await(c.progress, func() bool { return c.unanswered.Load() == 0 })
 }
 
-// evict closes those who hold too long what k waits for.
-func (k *claim) evict() {
-	for _, c := range k.budget.overdue(k) {
-		c.report(errHeld)
-		c.abort(errHeld)
-	}
-}
-
 // awaitClaim is how the reader waits for memory.
 func (c *conn) awaitClaim(k *claim) error {
 	for !k.isGranted() {
