@@ -104,6 +104,35 @@ func TestDecodedRequestsAreReserved(t *testing.T) {
 	})
 }
 
+// A small frame may be decoded to a lot: that is reserved as well, to the byte.
+func TestDecodedSmallFramesAreReserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := kmsg.NewPtrMetadataRequest()
+		for range 600 {
+			m.Topics = append(m.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr("abc")})
+		}
+		request := encoded(m, 4, 1)
+		_, body, err := protocol.ParseHeader(request[4:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := protocol.DecodedSize(3, 4, body)
+		if err != nil || len(request) > readBuffer || size < ownMemory {
+			t.Fatalf("%d bytes, %d decoded, %v", len(request), size, err)
+		}
+		r := newRig(t, Config{})
+		open := r.stage.block(1)
+		p := r.dial()
+		p.send(request)
+		synctest.Wait()
+		expectMemory(t, "decoded", r.Stats().Memory, int64(size), 0)
+		open()
+		p.expect(1)
+		synctest.Wait()
+		expectMemory(t, "in the end", r.Stats().Memory, 0, 0)
+	})
+}
+
 // The memory for answers is shared out in order, among rows with Handle and with Begin, and comes back.
 func TestCostsAreReserved(t *testing.T) {
 	for _, test := range []struct {
@@ -278,16 +307,20 @@ func TestQueriesOfTheGoneArePassedOver(t *testing.T) {
 		})
 		open := r.stage.block(1)
 		p := r.dial()
-		p.send(frames("S")) // its handler waits, so the rest lies in the queue or the socket
+		p.send(heartbeat(1)) // whose handler waits, so the rest lies in the queue or the socket
+		p.send(metadata(2))
 		synctest.Wait()
 		c := r.onlyConn(t)
+		if n := c.unanswered.Load(); n != 2 {
+			t.Fatalf("%d requests were taken, want two", n)
+		}
 		c.cancel(errGone)
-		p.send(metadata(2))
-		p.send(topicsMetadata(3, 2000))
-		p.send(heartbeat(4))
+		p.send(metadata(3))
+		p.send(topicsMetadata(4, 2000))
+		p.send(heartbeat(5))
 		open()
 		synctest.Wait()
-		r.stage.expect(t, "handle 1", "gone 1", "handle 4")
+		r.stage.expect(t, "handle 1", "gone 1", "handle 5")
 	})
 }
 
@@ -336,7 +369,11 @@ func TestHeavyQueriesTakeTurns(t *testing.T) {
 		slow := r.connect() // which does not read
 		slow.send(metadata(200))
 		synctest.Wait()
+		began := time.Now()
 		peers[0].send(metadata(201))
 		peers[0].expect(201)
+		if d := time.Since(began); d > 0 {
+			t.Errorf("after %v: it waits for a client that does not read", d)
+		}
 	})
 }
