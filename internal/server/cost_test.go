@@ -1,6 +1,9 @@
 package server
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -375,5 +378,24 @@ func TestHeavyQueriesTakeTurns(t *testing.T) {
 		if d := time.Since(began); d > 0 {
 			t.Errorf("after %v: it waits for a client that does not read", d)
 		}
+	})
+}
+
+// What is odd and sound is answered like anything else.
+func TestOddHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		p := r.dial()
+		for _, corr := range []int32{-1, math.MinInt32, math.MaxInt32, 0} {
+			p.send(heartbeat(corr))
+			p.expect(corr)
+		}
+		long := metadata(5) // with a client id of 32 KiB - 1
+		id := strings.Repeat("i", math.MaxInt16)
+		long = append(append(append(bytes.Clone(long[:12]), 0x7f, 0xff), id...), long[14+len("tester"):]...)
+		binary.BigEndian.PutUint32(long, uint32(len(long)-4))
+		p.send(long)
+		p.expect(5)
+		r.logs.quiet(t)
 	})
 }
