@@ -54,10 +54,8 @@ func (c *Client) setClientID(id *string) {
 	}
 	kept := (*id)[:min(len(*id), keptClientID)]
 	if known := c.id.Load(); known == nil || *known != kept {
-		if len(kept) < len(*id) {
-			kept = strings.Clone(kept) // and let go of the rest
-		}
-		c.id.Store(&kept)
+		stored := strings.Clone(kept) // and let go of the rest
+		c.id.Store(&stored)
 	}
 }
 
