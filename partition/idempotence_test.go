@@ -281,3 +281,58 @@ func (t *trial) live(disk *vfs.Crashable, epoch int32, c partition.Config) *vfs.
 	}
 	return next
 }
+
+// TestRetryOfARecordThatRetentionTook has retention take all that a producer ever wrote, and the process die before
+// anything else was saved. A retry of its batch is still known for one.
+func TestRetryOfARecordThatRetentionTook(t *testing.T) {
+	ctx := context.Background()
+	disk := vfs.NewCrashable()
+	c := testConfig()
+	c.Log.SegmentBytes, c.Log.RetentionBytes = 500, 1000
+	open := func(disk *vfs.Crashable, epoch int32) (*storage.Dir, *partition.Partition) {
+		dir, err := storage.OpenDir("data", storage.Options{FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := partition.Open(ctx, partition.Local(dir), theID, epoch, c, codecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir, p
+	}
+	send := func(p *partition.Partition, s sent) partition.Ack {
+		ack, err := p.Append(ctx, -1, s.batch(t), partition.Client)
+		if err == nil {
+			err = ack.Wait(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack
+	}
+	dir, p := open(disk, 1)
+	first := sent{id: 1, count: 3}
+	send(p, first)
+	for i := range int32(30) {
+		send(p, sent{id: 2, seq: i, count: 1})
+	}
+	if err := dir.Clean(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if start := p.Offsets().LogStart; start < first.next() {
+		t.Fatalf("the log starts at %d", start)
+	}
+	left := []*vfs.Crashable{disk.Kill(), disk.Crash(rand.New(rand.NewPCG(1, 1)))}
+	if err := errors.Join(p.Close(ctx), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, disk := range left {
+		dir, p := open(disk, 2)
+		if ack := send(p, first); !ack.Duplicate || ack.Base != 0 {
+			t.Errorf("a retry was answered %+v", ack)
+		}
+		if err := errors.Join(p.Close(ctx), dir.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

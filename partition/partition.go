@@ -28,6 +28,7 @@ type Partition struct {
 
 	high   atomic.Int64           // the high watermark, as the log has announced it
 	failed atomic.Pointer[string] // why the log has failed; nil while it has not
+	ready  atomic.Bool            // what is known of the log is up to its end, and log is set
 	closed atomic.Bool
 
 	// mu is the append lock. It guards producers and draining.
@@ -81,6 +82,7 @@ func open(ctx context.Context, store Store, id storage.Identity, epoch int32, c 
 	if err := p.recover(ctx); err != nil {
 		return nil, errors.Join(translate("open "+id.String(), err), log.Close())
 	}
+	p.ready.Store(true)
 	return p, nil
 }
 
@@ -239,6 +241,18 @@ func (e *events) Failed(cause error) {
 	p.failed.Store(&text)
 	p.wake(true)
 }
+
+// BeforeRetention implements storage.Heir: what retention takes may be all that is known of a producer.
+func (e *events) BeforeRetention(ctx context.Context) error {
+	p := (*Partition)(e)
+	if !p.ready.Load() {
+		return errOpening
+	}
+	return p.keepProducers(ctx)
+}
+
+// errOpening keeps retention from a log that is still being read.
+var errOpening = errors.New("the partition is being opened")
 
 func (p *Partition) raise(high record.Offset) {
 	for {

@@ -114,8 +114,26 @@ func (c *cleaner) round(ctx context.Context) error {
 // retain drops the oldest segments while they are too old, while the log is too large without them, or when they
 // lie below the log start. Only what is committed is dropped.
 func (l *Log) retain(ctx context.Context) error {
+	start, err := l.retained(ctx)
+	if err != nil {
+		return err
+	}
+	if heir, ok := l.events.(Heir); ok && start > l.view.Load().start {
+		if err := heir.BeforeRetention(ctx); err != nil {
+			return fmt.Errorf("retention of %s: %w", l.id, err)
+		}
+	}
 	if err := l.takeTurn(ctx); err != nil {
 		return err
+	}
+	defer l.giveTurn()
+	return l.deleteBefore(ctx, start)
+}
+
+// retained returns where the log is to start.
+func (l *Log) retained(ctx context.Context) (record.Offset, error) {
+	if err := l.takeTurn(ctx); err != nil {
+		return 0, err
 	}
 	defer l.giveTurn()
 	c := l.cfg.Load()
@@ -134,7 +152,7 @@ func (l *Log) retain(ctx context.Context) error {
 		if c.Delete && !expired {
 			old, err := l.outlived(s, c.RetentionAge, now)
 			if err != nil {
-				return l.readError(err)
+				return 0, l.readError(err)
 			}
 			expired = old || c.RetentionBytes >= 0 && size-s.size.Load() >= c.RetentionBytes
 		}
@@ -144,7 +162,7 @@ func (l *Log) retain(ctx context.Context) error {
 		size -= s.size.Load()
 		start = max(start, end)
 	}
-	return l.deleteBefore(ctx, start)
+	return start, nil
 }
 
 // outlived says whether even the newest record of a segment is older than an age. A segment whose records have no
@@ -209,7 +227,9 @@ func (l *Log) deleteBefore(ctx context.Context, start record.Offset) error {
 	}
 	if start == end && v.segments[len(v.segments)-1].size.Load() > 0 {
 		// Even the hot segment may go. A new one has to carry the end of the log before it does.
-		if err := l.rollAt(start); err != nil {
+		err := l.rollAt(start)
+		l.deliver() // it may be that the log has failed
+		if err != nil {
 			return fmt.Errorf("delete records of %s: %w", l.id, err)
 		}
 	}
