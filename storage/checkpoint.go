@@ -149,27 +149,25 @@ func (l *Log) epoch() int32 {
 // describe makes a point of a mark in a held segment, and syncs the index entries below it.
 func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 	p := &point{at: m.offset, base: s.base, position: m.position, lastEpoch: lastEpoch, maxTimestamp: noTimestamp}
-	x := s.idx.Load()
-	if x.odd.Load() || x.count.Load() == 0 {
-		return p, nil // the next open makes the index again
-	}
-	var err error
-	if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
-		return nil, err
-	}
-	if err := x.sync(); err != nil {
-		return nil, err
-	}
-	e, err := x.floorPosition(m.position)
-	if err != nil {
-		return nil, err
+	var e indexEntry // the walk begins at the start where the index is of no use, which the next open makes again then
+	if x := s.idx.Load(); !x.odd.Load() && x.count.Load() > 0 {
+		var err error
+		if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
+			return nil, err
+		}
+		if err := x.sync(); err != nil {
+			return nil, err
+		}
+		if e, err = x.floorPosition(m.position); err != nil {
+			return nil, err
+		}
+		p.maxTimestamp = e.MaxBefore
 	}
 	f, err := s.file.pin()
 	if err != nil {
 		return nil, err
 	}
 	defer s.file.unpin()
-	p.maxTimestamp = e.MaxBefore
 	w := s.walk(f, int64(e.Position), m.position)
 	defer w.done()
 	for {

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,7 +82,7 @@ type Dir struct {
 	fs           vfs.FS
 	log          zerolog.Logger
 	bootMark     uint32 // of this boot of the machine, as indexes note it; 0 where boots cannot be told apart
-	sameBoot     bool   // the machine has not been restarted since the directory was last in use
+	unproven     bool   // the machine may be up since before: what is found here may never have come to the disk
 	handles      *handles
 	flusher      *flusher
 	cleaner      *cleaner
@@ -96,6 +95,9 @@ type Dir struct {
 
 	mu      sync.Mutex
 	logs    map[string]*Log // by folder; nil while one is being opened or deleted
+	failed  map[string]bool // folders of logs that have failed in this run: what is found there may never have come to the disk
+	names   uint64          // changes of folders' names in this run
+	durable uint64          // how many of them are known to be durable
 	closed  bool
 	closing context.Context // ends when closed is set; recoveries end with it
 	cancel  context.CancelFunc
@@ -114,10 +116,11 @@ type run struct {
 func OpenDir(path string, o Options) (*Dir, error) {
 	o.setDefaults()
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{},
+		path: path, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{}, failed: map[string]bool{},
 		handles: newHandles(o.OpenFiles), decompressor: record.NewDecompressor(o.DecompressLimit),
 		done: make(chan struct{}),
 	}
+	d.fs = &frugalFS{o.FS, d.handles}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	d.walkers.New = func() any { return &walker{buf: make([]byte, walkerBlock)} }
 	if err := makeDurably(d.fs, path); err != nil {
@@ -181,7 +184,7 @@ func (d *Dir) begin() error {
 		}
 	}
 	boot := d.fs.BootID()
-	d.sameBoot = boot != "" && last.BootID == boot
+	d.unproven = last.BootID == boot || boot == ""
 	if boot != "" {
 		d.bootMark = max(1, crc32.Checksum([]byte(boot), castagnoli))
 	}
@@ -189,12 +192,12 @@ func (d *Dir) begin() error {
 	if err != nil {
 		return err
 	}
-	if d.sameBoot {
-		return nil // the file says so already, and a full disk need not take another
+	if boot == "" || last.BootID != boot { // else the file says so already, and a full disk need not take another
+		if err := writeFile(d.fs, path, append(b, '\n')); err != nil {
+			return err
+		}
 	}
-	if err := writeFile(d.fs, path, append(b, '\n')); err != nil {
-		return err
-	}
+	// For the last run too, which may not have come to make durable that it has set a folder aside, say.
 	return d.fs.SyncDir(d.path)
 }
 
@@ -299,7 +302,18 @@ func (d *Dir) forget(l *Log) {
 	defer d.mu.Unlock()
 	if folder := l.id.Folder(); d.logs[folder] == l {
 		delete(d.logs, folder)
+		if l.failure != nil { // which is final once the log is closed
+			d.failed[folder] = true
+		}
 	}
+}
+
+// doubts says whether what is found in a folder may never have come to the disk, because a sync has failed since the
+// machine was started, or may have.
+func (d *Dir) doubts(folder string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unproven || d.failed[folder]
 }
 
 // open returns the logs that are open.
@@ -313,85 +327,6 @@ func (d *Dir) open() []*Log {
 		}
 	}
 	return logs
-}
-
-// Delete closes a log if it is open and takes its folder's name away, durably; what is in it is removed in the
-// background. A folder of that name with another topic id stays. It is no error if there is none.
-func (d *Dir) Delete(ctx context.Context, id Identity) error {
-	d.mu.Lock()
-	l := d.logs[id.Folder()]
-	d.mu.Unlock()
-	if l != nil && l.id == id {
-		l.abandon()
-	}
-	if err := d.claim(id.Folder()); err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	defer d.busy.Done()
-	defer func() {
-		d.mu.Lock()
-		delete(d.logs, id.Folder())
-		d.mu.Unlock()
-	}()
-	folder := filepath.Join(d.path, id.Folder())
-	known, ok, err := readMetadata(d.fs, folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", id, err)
-	}
-	if ok && known != id.TopicID {
-		return nil
-	}
-	gone := d.unusedName(id.Folder(), id.TopicID, deletedSuffix)
-	err = d.fs.Rename(folder, gone)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there was no folder at all
-	}
-	if err == nil {
-		err = d.fs.SyncDir(d.path)
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", id, err)
-	}
-	d.cleaner.remove(trash{paths: []string{gone}})
-	return nil
-}
-
-// setAside gives a folder that belongs to another topic id a name that no log has.
-func (d *Dir) setAside(folder string, id [16]byte) error {
-	stray := d.unusedName(folder, id, straySuffix)
-	d.log.Warn().Str("folder", folder).Str("now", stray).
-		Msg("folder belongs to another topic of that name; it is set aside and may be removed by hand")
-	if err := d.fs.Rename(filepath.Join(d.path, folder), stray); err != nil {
-		return err
-	}
-	return d.fs.SyncDir(d.path)
-}
-
-// maxFileName is the longest name of a file or folder that common file systems take, in bytes.
-const maxFileName = 255
-
-// unusedName returns a path that nothing has, for a folder that loses its name. The longest topic names are cut for it,
-// as Kafka cuts them.
-func (d *Dir) unusedName(folder string, id [16]byte, suffix string) string {
-	suffix = "." + hex.EncodeToString(id[:]) + suffix
-	for n := 1; ; n++ {
-		number := ""
-		if n > 1 {
-			number = fmt.Sprintf(".%d", n)
-		}
-		name := folder[:min(len(folder), maxFileName-len(number)-len(suffix))] + number + suffix
-		if path := filepath.Join(d.path, name); d.unused(path) {
-			return path
-		}
-	}
-}
-
-func (d *Dir) unused(path string) bool {
-	_, err := d.fs.Stat(path)
-	return err != nil
 }
 
 // Clean runs a round of the cleaner now: retention for every open log.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -146,6 +147,7 @@ func (l *Log) Append(ctx context.Context, epoch int32, b record.Batch) (base, ne
 	base, next, err = l.write(epoch, b, c)
 	l.writer.Unlock()
 	if err != nil {
+		l.deliver() // it may be that the log has failed
 		return 0, 0, err
 	}
 	l.dir.counters.appends.Add(1)
@@ -183,6 +185,9 @@ func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.O
 	if err != nil {
 		l.noteCut(doubt)
 		l.dir.counters.appendErrors.Add(1)
+		if errors.Is(err, ErrFailed) {
+			return 0, 0, err
+		}
 		return 0, 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)
 	}
 	l.lastEpoch = epoch
@@ -222,6 +227,9 @@ func (l *Log) roll(c *Config) error {
 			return err
 		}
 	}
+	if err := l.nameHot(); err != nil {
+		return err
+	}
 	hot, err := createHot(l.dir, l.folder, base, c)
 	if err != nil {
 		if l.hot != nil {
@@ -246,6 +254,24 @@ func (l *Log) roll(c *Config) error {
 		l.dir.counters.rolls.Add(1)
 		l.dir.flusher.request(l) // a roll always syncs
 	}
+	return nil
+}
+
+// nameHot makes the hot segment's name durable if no sync has come to that yet. A segment is not begun before the one
+// in front of it is sure to be found: a log that had lost its beginning to a power cut would look like one whose
+// beginning was deleted.
+func (l *Log) nameHot() error {
+	if l.hot == nil || l.hot.named.Load() {
+		return nil
+	}
+	if err := l.dir.fs.SyncDir(l.folder); err != nil {
+		l.mu.Lock()
+		l.failLocked(fmt.Errorf("sync: %w", err))
+		l.wakeLocked(0)
+		l.mu.Unlock()
+		return l.usable()
+	}
+	l.hot.named.Store(true)
 	return nil
 }
 

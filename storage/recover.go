@@ -47,6 +47,7 @@ type recovery struct {
 	// sameBoot says that the machine has not been restarted since the log was last open. That it was not since the
 	// directory was is not enough: the last run may have ended before it came to this log.
 	sameBoot bool
+	unproven bool // what is found may never have come to the disk
 	result   recovered
 }
 
@@ -60,13 +61,14 @@ type segmentFile struct {
 	base     record.Offset
 	size     int64
 	foreign  bool          // Kafka's index stands beside it
+	own      bool          // an index of ours does
 	synced   int64         // bytes that were synced, as the index notes; 0 where it does not
 	syncedTo record.Offset // the offset behind them
 }
 
 // recoverLog opens the log's folder, and returns an empty log where there is none.
 func recoverLog(ctx context.Context, l *Log) (recovered, error) {
-	r := &recovery{l: l, d: l.dir, result: recovered{lastEpoch: -1}}
+	r := &recovery{l: l, d: l.dir, unproven: l.dir.doubts(l.id.Folder()), result: recovered{lastEpoch: -1}}
 	found, err := r.look()
 	if err == nil && found {
 		r.result.hasFolder = true
@@ -111,6 +113,12 @@ func (r *recovery) look() (found bool, err error) {
 	if r.start, err = readStart(fsys, folder); err != nil {
 		return false, err
 	}
+	if r.start > 0 && r.unproven {
+		// The last run may not have come to make it durable, and it must not go back once it was shown.
+		if err := fsys.SyncDir(folder); err != nil {
+			return false, err
+		}
+	}
 	for _, e := range entries {
 		base, isSegment := parseSegmentName(e.Name)
 		switch {
@@ -123,29 +131,20 @@ func (r *recovery) look() (found bool, err error) {
 			}
 		}
 	}
-	if err := r.dropBelowStart(); err != nil {
-		return false, err
-	}
+	r.dropBelowStart()
 	return true, r.findPoint(entries)
 }
 
-// dropBelowStart finishes what the last run did not come to: segments that lie wholly below the log start are removed.
-// That run may not even have come to make the log start durable.
-func (r *recovery) dropBelowStart() error {
-	below := func() bool { return len(r.files) > 1 && r.files[1].base <= r.start }
-	if below() {
-		if err := r.d.fs.SyncDir(r.l.folder); err != nil {
-			return err
-		}
-	}
-	for below() {
+// dropBelowStart finishes what the last run did not come to: segments that lie wholly below the log start, which is
+// durable, are removed.
+func (r *recovery) dropBelowStart() {
+	for len(r.files) > 1 && r.files[1].base <= r.start {
 		path := filepath.Join(r.l.folder, segmentName(r.files[0].base))
 		if err := errors.Join(removeIfThere(r.d.fs, path+dataSuffix), removeIfThere(r.d.fs, path+indexSuffix)); err != nil {
 			r.d.log.Warn().Err(err).Msg("not removed")
 		}
 		r.files = r.files[1:]
 	}
-	return nil
 }
 
 // findPoint picks the newest checkpoint whose place is there.
@@ -271,7 +270,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	if err := c.run(ctx); err != nil {
 		return false, err
 	}
-	if c.torn == nil && c.least < c.next && !last && !c.settled && !r.l.cfg.Load().Compact {
+	if c.torn == nil && c.least < c.next && !last && !c.settled && c.syncedTo < c.next && !r.mayHaveGaps(i) {
 		c.torn = fmt.Errorf("it ends at offset %d, the next segment starts at %d", c.least, c.next)
 	}
 	r.result.end = max(c.least, r.start)
@@ -298,6 +297,11 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	}
 	return c.torn != nil, nil
 }
+
+// mayHaveGaps says whether compaction may have taken the end of a segment that is not known to be synced: Kafka's, in a
+// folder that came without its indexes. Of a segment that Segue has written there is an index if there is a segment
+// behind it, for its name was durable before that one was made.
+func (r *recovery) mayHaveGaps(i int) bool { return r.l.cfg.Load().Compact && !r.files[i].own }
 
 // note writes down in a segment's index how far it is synced now, so that what is known of it does not get lost with a
 // crash before the next sync. Where there is damage it is made durable at once: without it the next open could take the
@@ -340,7 +344,7 @@ func (r *recovery) settled(i int) bool {
 
 // settle makes a stretch durable that may not have been synced before, and the names that lead to it.
 func (r *recovery) settle(f vfs.File, from, to int64, newFile bool) error {
-	if r.d.sameBoot {
+	if r.unproven {
 		// A sync that failed in the last run may have left pages that look clean and never reached the disk. Written
 		// again they are dirty again, and this sync answers for them.
 		if err := rewrite(f, from, to); err != nil {
@@ -389,11 +393,12 @@ func (r *recovery) readNotes(segments []*Segment) {
 			continue
 		}
 		// Of an index that is missing or odd there is nothing to know; what it notes counts even if the rest is odd.
-		st, _ := s.idx.Load().load(s.size.Load())
+		st, err := s.idx.Load().load(s.size.Load())
+		r.files[i].own = !errors.Is(err, fs.ErrNotExist)
 		r.files[i].synced, r.files[i].syncedTo = st.synced, st.syncedTo
-		r.sameBoot = r.d.sameBoot && st.bootMark == r.d.bootMark // the last one's counts
+		r.sameBoot = r.d.bootMark != 0 && st.bootMark == r.d.bootMark // the last one's counts
 		s.idx.Load().count.Store(0)
-		_, err := r.d.fs.Stat(s.path + kafkaIndexSuffix)
+		_, err = r.d.fs.Stat(s.path + kafkaIndexSuffix)
 		r.files[i].foreign = err == nil
 	}
 }

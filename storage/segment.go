@@ -56,6 +56,7 @@ type Segment struct {
 	maxTime atomic.Int64          // largest timestamp of the segment; noTimestamp in an empty one
 
 	durable atomic.Bool // sealed, and all of it is known to be synced
+	named   atomic.Bool // a sync since it was made or found has covered its name
 
 	holds     atomic.Int64
 	droppedBy atomic.Pointer[Log] // which has the files removed when the last hold goes; nil while it has the segment
