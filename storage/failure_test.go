@@ -80,7 +80,7 @@ func (f *failing) hook(op vfs.Op) error {
 			return err
 		}
 	}
-	late := op.Kind == vfs.OpSyncFile && f.lost[op.Name] || op.Kind == vfs.OpBulkSync && f.doubt
+	late := f.late(op)
 	if !late && (!due || f.tell) {
 		return nil
 	}
@@ -106,6 +106,31 @@ func (f *failing) hook(op vfs.Op) error {
 		f.syncs++
 	}
 	return f.cause
+}
+
+// sync is that of a file. What was lost while it was under way is for it to tell.
+func (f *failing) sync(file vfs.File) error {
+	return errors.Join(file.Sync(), f.lateFor(vfs.Op{Kind: vfs.OpSyncFile, Name: file.Name()}))
+}
+
+func (f *failing) bulk(s vfs.Syncer) error {
+	return errors.Join(s.Sync(), f.lateFor(vfs.Op{Kind: vfs.OpBulkSync}))
+}
+
+// lateFor fails a sync that was not to fail when it began.
+func (f *failing) lateFor(op vfs.Op) error {
+	f.mu.Lock()
+	late := f.late(op)
+	f.mu.Unlock()
+	if !late {
+		return nil
+	}
+	return f.hook(op) // it concerns no operation by its number
+}
+
+// late says whether a sync has to fail for what was lost before. The caller holds mu.
+func (f *failing) late(op vfs.Op) bool {
+	return op.Kind == vfs.OpSyncFile && f.lost[op.Name] || op.Kind == vfs.OpBulkSync && f.doubt
 }
 
 // lose has the disk lose what was written to the hot segment of a log and not synced.
@@ -178,7 +203,7 @@ func (f *failing) run(t *testing.T, p policy, seed uint64) (err error) {
 	f.r = rand.New(rand.NewPCG(seed, uint64(f.n)))
 	f.lost, f.bad = map[string]bool{}, map[*Log]bool{}
 	cfg, opts := p.config(f.r)
-	w := newWorkload(t, seed, vfs.Inject(f.disk, f.hook), cfg, opts)
+	w := newWorkload(t, seed, &tampered{FS: vfs.Inject(f.disk, f.hook), sync: f.sync, bulk: f.bulk}, cfg, opts)
 	if f.tamper != nil {
 		w.fs = f.tamper(w.fs, f.disk)
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -49,13 +50,17 @@ func createHot(d *Dir, folder string, base record.Offset, c *Config) (*hotSegmen
 // createData makes an empty data file. One that is there already can only be what a crash left of a roll that
 // nothing was acknowledged in, if it is empty.
 func createData(fsys vfs.FS, path string) (vfs.File, error) {
-	if info, err := fsys.Stat(path); err == nil {
-		if info.Size > 0 {
-			return nil, fmt.Errorf("segment %s is there already and holds %d bytes", path, info.Size)
-		}
-		if err := fsys.Remove(path); err != nil {
-			return nil, err
-		}
+	info, err := fsys.Stat(path)
+	switch {
+	case err == nil && info.Size > 0:
+		return nil, fmt.Errorf("segment %s is there already and holds %d bytes", path, info.Size)
+	case err == nil:
+		err = fsys.Remove(path)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	return fsys.Create(path)
 }
