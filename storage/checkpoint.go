@@ -239,16 +239,34 @@ func readCheckpoint(fsys vfs.FS, path string, topicID [16]byte) (p point, state 
 	return p, state, nil
 }
 
-func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err error) {
+// checkpointBody returns a checkpoint without its checksum, which is compared.
+func checkpointBody(b []byte) ([]byte, error) {
 	if len(b) < checkpointFixed+4 || !bytes.Equal(b[:8], checkpointMagic) {
-		return p, nil, errUnsound
+		return nil, errUnsound
 	}
 	body, sum := b[:len(b)-4], order.Uint32(b[len(b)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return p, nil, fmt.Errorf("%w: checksum differs", errUnsound)
+		return nil, fmt.Errorf("%w: checksum differs", errUnsound)
 	}
 	if v := order.Uint32(b[8:]); v != checkpointVersion {
-		return p, nil, fmt.Errorf("%w: format version %d", errUnsound, v)
+		return nil, fmt.Errorf("%w: format version %d, this broker knows %d", errUnsound, v, checkpointVersion)
+	}
+	return body, nil
+}
+
+// checkpointTopic returns the topic id that a checkpoint names, if it is sound.
+func checkpointTopic(b []byte) (id [16]byte, ok bool) {
+	body, err := checkpointBody(b)
+	if err != nil {
+		return id, false
+	}
+	return [16]byte(body[16:32]), true
+}
+
+func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err error) {
+	body, err := checkpointBody(b)
+	if err != nil {
+		return p, nil, err
 	}
 	if !bytes.Equal(b[16:32], topicID[:]) {
 		return p, nil, fmt.Errorf("%w: it belongs to another topic id", errUnsound)
@@ -258,7 +276,7 @@ func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err er
 		at: record.Offset(n(0)), base: record.Offset(n(1)), position: n(2), entries: n(3), maxTimestamp: n(4),
 		entriesSum: order.Uint32(b[72:]), lastEpoch: int32(order.Uint32(b[76:])),
 	}
-	if p.base < 0 || p.at < p.base || p.position < 0 || p.position > math.MaxInt32 || p.entries < 0 {
+	if p.base < 0 || p.at < p.base || p.at-p.base > 1<<31 || p.position < 0 || p.position > math.MaxInt32 || p.entries < 0 {
 		return p, nil, fmt.Errorf("%w: impossible place", errUnsound)
 	}
 	if state = body[checkpointFixed:]; len(state) != int(order.Uint32(b[80:])) {
@@ -311,17 +329,27 @@ func readStart(fsys vfs.FS, folder string) (record.Offset, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(b) != 20 || !bytes.Equal(b[:8], startMagic) || crc32.Checksum(b[:16], castagnoli) != order.Uint32(b[16:]) {
-		return 0, &CorruptError{File: path, Err: errUnsound}
+	if len(b) > 20 && bytes.Equal(b[:8], startMagic) && crc32.Checksum(b[:len(b)-4], castagnoli) == order.Uint32(b[len(b)-4:]) {
+		return 0, fmt.Errorf("%s: %w: it has %d bytes and this broker knows the form with 20; use the newer broker", path, ErrUnsupported, len(b))
 	}
-	return record.Offset(order.Uint64(b[8:])), nil
+	start := record.Offset(-1)
+	if len(b) == 20 && bytes.Equal(b[:8], startMagic) && crc32.Checksum(b[:16], castagnoli) == order.Uint32(b[16:]) {
+		start = record.Offset(order.Uint64(b[8:]))
+	}
+	if start < 0 {
+		return 0, &CorruptError{File: path, Err: fmt.Errorf("%w: which records were deleted is not known; put it back from a "+
+			"copy, or remove it: then those deleted records that still lie in the segments can be read again", errUnsound)}
+	}
+	return start, nil
 }
 
 // writeMetadata writes the topic id down as Kafka does.
 func writeMetadata(fsys vfs.FS, folder string, id Identity) error {
-	text := fmt.Sprintf("version: 0\ntopic_id: %s\n", base64.RawURLEncoding.EncodeToString(id.TopicID[:]))
+	text := fmt.Sprintf("version: 0\ntopic_id: %s\n", formatID(id.TopicID))
 	return writeFile(fsys, filepath.Join(folder, metadataFile), []byte(text))
 }
+
+const metadataAdvice = "if the folder is that topic's, remove this file, and it is written again"
 
 // readMetadata returns the topic id of a folder; ok is false where none is written down.
 func readMetadata(fsys vfs.FS, folder string) (id [16]byte, ok bool, err error) {
@@ -339,19 +367,19 @@ func readMetadata(fsys vfs.FS, folder string) (id [16]byte, ok bool, err error) 
 		switch name {
 		case "version":
 			if value != "0" {
-				return id, false, fmt.Errorf("%s: version %q: %w", path, value, ErrUnsupported)
+				return id, false, fmt.Errorf("%s: %w: version %q, this broker knows 0; use the newer broker", path, ErrUnsupported, value)
 			}
 		case "topic_id":
 			raw, err := base64.RawURLEncoding.DecodeString(value)
 			if err != nil || len(raw) != len(id) {
-				return id, false, &CorruptError{File: path, Err: fmt.Errorf("topic id %q", value)}
+				return id, false, &CorruptError{File: path, Err: fmt.Errorf("topic id %q is none; %s", value, metadataAdvice)}
 			}
 			copy(id[:], raw)
 			ok = true
 		}
 	}
 	if !ok {
-		return id, false, &CorruptError{File: path, Err: errors.New("it names no topic id")}
+		return id, false, &CorruptError{File: path, Err: errors.New("it names no topic id; " + metadataAdvice)}
 	}
 	return id, true, nil
 }

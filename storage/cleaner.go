@@ -256,7 +256,7 @@ func (l *Log) raiseStart(start record.Offset) []*Segment {
 	l.writer.Lock() // the list changes at a roll too
 	defer l.writer.Unlock()
 	v := l.view.Load()
-	fresh := &view{segments: v.segments, start: max(v.start, start)}
+	fresh := &view{segments: v.segments, start: max(v.start, start), lost: v.lost}
 	n := wholeBelow(v, fresh.start)
 	fresh.segments = append([]*Segment(nil), v.segments[n:]...)
 	l.view.Store(fresh)

@@ -74,6 +74,7 @@ type Log struct {
 type view struct {
 	segments []*Segment
 	start    record.Offset // the log start offset
+	lost     record.Offset // below it, from start on, the segments are missing
 }
 
 // mark is a place between two batches: every record below offset lies before position in segment or in an earlier
@@ -233,7 +234,7 @@ func (l *Log) roll(c *Config) error {
 	l.hot = hot
 	v := l.view.Load()
 	segments := append(v.segments[:len(v.segments):len(v.segments)], hot.Segment)
-	l.view.Store(&view{segments: segments, start: v.start})
+	l.view.Store(&view{segments: segments, start: v.start, lost: v.lost})
 
 	l.mu.Lock()
 	l.written = mark{offset: base, segment: hot.Segment}
@@ -268,7 +269,7 @@ func (l *Log) makeFolder() error {
 // adopt takes over what recovery found. It is called once, before anybody else has the log.
 func (l *Log) adopt(r recovered) {
 	l.hot, l.hasFolder, l.lastEpoch = r.hot, r.hasFolder, r.lastEpoch
-	l.view.Store(&view{segments: r.segments, start: r.start})
+	l.view.Store(&view{segments: r.segments, start: r.start, lost: r.lost})
 	l.end.Store(int64(r.end))
 	m := mark{offset: r.end}
 	if r.hot != nil {

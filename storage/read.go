@@ -26,6 +26,9 @@ func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, at
 			return record.Chunk{}, err
 		}
 		chunk, more, err := l.readSegment(s, from, to, maxBytes, atLeastOne)
+		if l.survey(ctx, s, err) {
+			chunk, more, err = l.readSegment(s, from, to, maxBytes, atLeastOne)
+		}
 		if err != nil {
 			s.release()
 			return record.Chunk{}, l.readError(err)
@@ -52,8 +55,11 @@ func (l *Log) segmentAt(from record.Offset) (*Segment, error) {
 		if from < v.start || from > end {
 			return nil, fmt.Errorf("offset %d of %s, which holds %d to %d: %w", from, l.id, v.start, end, ErrOffsetOutOfRange)
 		}
-		if from == end || len(v.segments) == 0 {
+		if from == end {
 			return nil, l.ifClosed()
+		}
+		if from < v.lost || len(v.segments) == 0 {
+			return nil, &CorruptError{File: l.folder, Offset: from, Err: errMissing}
 		}
 		i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > from }) - 1
 		if s := v.segments[max(i, 0)]; s.hold() {
@@ -119,7 +125,7 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 	}
 	end := limit
 	if want := first.pos + int64(maxBytes); want < limit {
-		if end, err = s.boundary(f, first.pos, want, limit); err != nil {
+		if end, err = s.boundary(f, first, want, limit); err != nil {
 			return c, false, err
 		}
 	}
@@ -145,7 +151,7 @@ func (l *Log) prepare(s *Segment) error {
 	if next == nil {
 		return nil
 	}
-	return s.load(next.base)
+	return s.load(next.base, l.cfg.Load().Compact)
 }
 
 // limit returns the position in a segment below which every batch ends at or below an offset.
@@ -177,6 +183,36 @@ func (l *Log) limit(s *Segment, f io.ReaderAt, to record.Offset, size int64) (in
 		return 0, err
 	}
 	return at.pos, nil
+}
+
+// survey looks for all the damage in a held segment that a read has just met with, once, and says whether it has, so that
+// the read may be tried again: what can be read around a damaged header is known only then. A sealed segment is read for
+// a new index, when it is next used.
+func (l *Log) survey(ctx context.Context, s *Segment, met error) bool {
+	var corrupt *CorruptError
+	if !errors.As(met, &corrupt) || s.surveyed.Swap(true) {
+		return false
+	}
+	s.markOdd(s.idx.Load())
+	l.mu.Lock()
+	m := l.written
+	l.mu.Unlock()
+	if m.segment != s {
+		return true
+	}
+	f, err := s.file.pin()
+	if err != nil {
+		return false
+	}
+	defer s.file.unpin()
+	c := &checker{s: s, f: f, size: m.position, synced: m.position, syncedTo: m.offset, settled: true, next: noNext, least: s.base, maxTime: noTimestamp}
+	if err := c.run(ctx); err != nil {
+		l.dir.log.Warn().Err(err).Str("segment", s.path).Msg("the extent of the damage is not known")
+		s.surveyed.Store(false)
+		return false
+	}
+	s.noteDamage(c.damage)
+	return true
 }
 
 // beforeDamage shortens a run of batches so that it ends where a damaged stretch begins.
@@ -216,6 +252,9 @@ func (l *Log) OffsetForTime(ctx context.Context, unixMilli int64) (record.Offset
 			continue // taken by the cleaner: its records are gone
 		}
 		at, ts, err := l.searchTime(ctx, s, v.start, unixMilli)
+		if l.survey(ctx, s, err) {
+			at, ts, err = l.searchTime(ctx, s, v.start, unixMilli)
+		}
 		s.release()
 		if err != nil {
 			return -1, -1, l.readError(err)
@@ -284,6 +323,9 @@ func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
 				continue
 			}
 			ts, err := l.maxTime(s, v.start)
+			if l.survey(ctx, s, err) {
+				ts, err = l.maxTime(s, v.start)
+			}
 			s.release()
 			if err != nil {
 				return -1, -1, l.readError(err)

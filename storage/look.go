@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"segue/storage/record"
+	"segue/storage/vfs"
+)
+
+// This file holds what recovery reads of a folder before it looks at any batch.
+
+// look reads the folder and everything in it that is not a segment. It changes nothing before it has found that the folder
+// can be opened.
+func (r *recovery) look() (found bool, err error) {
+	folder, fsys := r.l.folder, r.d.fs
+	entries, err := fsys.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.start, err = readStart(fsys, folder); err != nil {
+		return false, err
+	}
+	if found, err = r.identify(entries); !found || err != nil {
+		return false, err
+	}
+	var empty []record.Offset
+	r.files, empty = listSegments(entries)
+	for _, base := range empty {
+		r.d.log.Warn().Str("segment", filepath.Join(folder, segmentName(base)+dataSuffix)).
+			Msg("data file is empty and not the last; it is passed over")
+	}
+	if err := checkNames(r.d, folder, r.files, entries, r.l.cfg.Load().Compact); err != nil {
+		return false, err
+	}
+	if err := r.removeTemps(entries); err != nil {
+		return false, err
+	}
+	if err := r.dropBelowStart(); err != nil {
+		return false, err
+	}
+	if err := r.readCheckpoints(entries); err != nil {
+		return false, err
+	}
+	return true, r.readOrphans(entries)
+}
+
+// identify finds out whose folder it is. One of another topic loses its name, and one that says nothing becomes this
+// log's.
+func (r *recovery) identify(entries []vfs.Entry) (ours bool, err error) {
+	folder, fsys, want := r.l.folder, r.d.fs, r.l.id.TopicID
+	id, known, err := readMetadata(fsys, folder)
+	if err != nil || known && id == want {
+		return err == nil, err
+	}
+	vouched, err := checkpointTopics(fsys, folder, entries)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case known && (want == [16]byte{} || slices.Contains(vouched, want)):
+		// No topic takes the catalog's name, and the metadata has no checksum where a checkpoint has one.
+		path := filepath.Join(folder, metadataFile)
+		return false, &CorruptError{File: path, Err: fmt.Errorf(
+			"it names topic id %s, and all else is of %s; remove the file, and it is written again", formatID(id), formatID(want))}
+	case known:
+		return false, r.d.setAside(r.l.id.Folder(), id)
+	case len(vouched) > 0 && !slices.Contains(vouched, want):
+		return false, r.d.setAside(r.l.id.Folder(), vouched[0])
+	}
+	// Nothing was acknowledged in here before the id was durable, or Kafka before 2.8 wrote it.
+	if err := r.d.reserve.with(func() error { return writeMetadata(fsys, folder, r.l.id) }); err != nil {
+		return false, err
+	}
+	return true, fsys.SyncDir(folder)
+}
+
+// removeTemps removes what a crash left of files that were being replaced.
+func (r *recovery) removeTemps(entries []vfs.Entry) error {
+	for _, e := range entries {
+		if !e.Dir && strings.HasSuffix(e.Name, tempSuffix) {
+			if err := removeIfThere(r.d.fs, filepath.Join(r.l.folder, e.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropBelowStart finishes what the last run did not come to: segments that lie wholly below the log start are removed.
+// That run may not even have come to make the log start durable. Nothing is removed for a log start that lies above all
+// segments, which may mean that segments are missing.
+func (r *recovery) dropBelowStart() error {
+	if len(r.files) == 0 || r.files[len(r.files)-1].base < r.start {
+		return nil
+	}
+	below := func() bool { return len(r.files) > 1 && r.files[1].base <= r.start }
+	if below() {
+		if err := r.d.fs.SyncDir(r.l.folder); err != nil {
+			return err
+		}
+	}
+	for below() {
+		path := filepath.Join(r.l.folder, segmentName(r.files[0].base))
+		if err := errors.Join(removeIfThere(r.d.fs, path+dataSuffix), removeIfThere(r.d.fs, path+indexSuffix)); err != nil {
+			r.d.log.Warn().Err(err).Msg("not removed")
+		}
+		r.files = r.files[1:]
+	}
+	return nil
+}
+
+// readCheckpoints reads all checkpoints, and picks the newest one whose place is there.
+func (r *recovery) readCheckpoints(entries []vfs.Entry) error {
+	for _, e := range entries {
+		if e.Dir || !strings.HasSuffix(e.Name, checkpointSuffix) {
+			continue
+		}
+		p, _, err := readCheckpoint(r.d.fs, filepath.Join(r.l.folder, e.Name), r.l.id.TopicID)
+		if errors.Is(err, ErrNotFound) {
+			r.d.log.Warn().Err(err).Msg("checkpoint ignored")
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r.proofs = append(r.proofs, proof{p.base, p.at})
+		for i := range r.files {
+			f := &r.files[i]
+			if f.base != p.base {
+				continue
+			}
+			if f.noteProof(p.position, p.at); f.size >= p.position && (r.point == nil || p.at > r.point.at) {
+				r.point = &p
+			}
+		}
+	}
+	return nil
+}
+
+// readOrphans reads what indexes note whose data files are not there.
+func (r *recovery) readOrphans(entries []vfs.Entry) error {
+	for _, base := range orphans(entries, r.files) {
+		x := newIndex(r.d.fs, r.d.handles, filepath.Join(r.l.folder, segmentName(base)+indexSuffix), base, 0)
+		st, err := x.load(0)
+		if err := errors.Join(readable(err), x.mapped.drop()); err != nil {
+			return err
+		}
+		if st.synced > 0 {
+			r.proofs = append(r.proofs, proof{base, st.syncedTo})
+		}
+	}
+	return nil
+}
+
+// told returns the offset up to which the log was synced once, as far as there is proof; 0 if there is none.
+func (r *recovery) told() (at record.Offset) {
+	for _, p := range r.proofs {
+		at = max(at, p.at)
+	}
+	return at
+}
