@@ -65,7 +65,7 @@ func createData(fsys vfs.FS, path string) (vfs.File, error) {
 func (h *hotSegment) mustRoll(b record.Batch, last record.Offset, c *Config, jitter float64) bool {
 	size := h.size.Load()
 	if size == 0 {
-		return false
+		return len(h.holes()) > 0 // what it held is lost, and its name would tell where that was to have been
 	}
 	x := h.idx.Load()
 	return size+int64(b.Size()) > min(c.SegmentBytes, math.MaxInt32) ||

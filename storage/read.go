@@ -116,6 +116,9 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 	if err == io.EOF {
 		return c, true, nil
 	}
+	if err == nil {
+		err = l.within(s, first)
+	}
 	if err != nil || first.end > to {
 		return c, false, err
 	}
@@ -140,6 +143,14 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 		s.file.unpin()
 		s.release()
 	}), false, nil
+}
+
+// within returns an error for a batch that reaches into the segment behind its own: its base offset is not to be believed.
+func (l *Log) within(s *Segment, p place) error {
+	if next := l.after(s); next != nil && p.end > next.base {
+		return s.corrupt(p.pos, p.base, fmt.Errorf("batch claims to reach offset %d, %w at %d", p.end-1, errOverlap, next.base))
+	}
+	return nil
 }
 
 // prepare makes a segment's index usable. The hot one's always is.

@@ -152,16 +152,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	}
 	defer s.file.unpin()
 	last := i == len(r.files)-1
-	c := &checker{
-		s: s, f: f, size: s.size.Load(), next: noNext, sameBoot: r.sameBoot,
-		synced: r.files[i].synced, syncedTo: r.files[i].syncedTo, settled: r.settled(i),
-	}
-	if last {
-		c.syncedTo = max(c.syncedTo, r.told())
-	} else {
-		c.next = r.files[i+1].base
-	}
-	c.least, c.maxTime, c.lastEpoch = s.base, noTimestamp, -1
+	c := r.checker(i, s, f)
 	known := c.synced
 	if p := r.point; p != nil && p.base == s.base {
 		c.pos, c.least, c.maxTime, c.lastEpoch = p.position, p.at, p.maxTimestamp, p.lastEpoch
@@ -185,13 +176,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	if err := c.run(ctx); err != nil {
 		return false, err
 	}
-	if c.torn == nil && c.least < c.next && !last && !r.files[i].foreign && !r.l.cfg.Load().Compact {
-		if c.settled {
-			c.lost(c.size, errMissing)
-		} else {
-			c.torn = fmt.Errorf("it ends at offset %d, the next segment starts at %d", c.least, c.next)
-		}
-	}
+	r.checkEnd(i, c)
 	r.result.reached, r.result.end = c.least, max(c.least, r.start)
 	r.result.lastEpoch = max(r.result.lastEpoch, c.lastEpoch)
 	s.noteDamage(c.damage)
@@ -215,6 +200,32 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 		return c.torn != nil, r.openHot(s, indexed)
 	}
 	return c.torn != nil, nil
+}
+
+// checkEnd looks, behind a sound segment, whether the next one follows.
+func (r *recovery) checkEnd(i int, c *checker) {
+	switch {
+	case c.torn != nil || c.next == noNext || c.least >= c.next || r.files[i].foreign || r.l.cfg.Load().Compact:
+	case c.settled:
+		c.lost(c.size, errMissing)
+	default:
+		c.torn = fmt.Errorf("it ends at offset %d, the next segment starts at %d", c.least, c.next)
+	}
+}
+
+// checker returns a checker of a whole segment that knows what is known of it.
+func (r *recovery) checker(i int, s *Segment, f vfs.File) *checker {
+	c := &checker{
+		s: s, f: f, size: s.size.Load(), next: noNext, sameBoot: r.sameBoot,
+		synced: r.files[i].synced, syncedTo: r.files[i].syncedTo, settled: r.settled(i),
+		least: s.base, maxTime: noTimestamp, lastEpoch: -1,
+	}
+	if i == len(r.files)-1 {
+		c.syncedTo = max(c.syncedTo, r.told())
+	} else {
+		c.next = r.files[i+1].base
+	}
+	return c
 }
 
 // note writes down in a segment's index how far it is synced now, so that what is known of it does not get lost with a

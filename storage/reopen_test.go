@@ -95,25 +95,30 @@ func TestBatchInsideADamagedOne(t *testing.T) {
 	}
 }
 
+// oldMessages makes messages of format 0 or 1, as a Kafka before 0.11 wrote them.
+func oldMessages(magic byte, n uint64) (messages []byte) {
+	body := []byte{magic, 0}
+	if magic == 1 {
+		body = binary.BigEndian.AppendUint64(body, 1000) // timestamp
+	}
+	body = binary.BigEndian.AppendUint32(body, 0xffffffff) // no key
+	body = append(binary.BigEndian.AppendUint32(body, 5), "value"...)
+	for i := range n {
+		messages = binary.BigEndian.AppendUint64(messages, i)
+		messages = binary.BigEndian.AppendUint32(messages, uint32(4+len(body)))
+		messages = binary.BigEndian.AppendUint32(messages, crc32.ChecksumIEEE(body))
+		messages = append(messages, body...)
+	}
+	return messages
+}
+
 // TestOldMessageFormatIsRefused opens a folder of a Kafka that wrote message format 0 or 1, which is neither torn nor
 // damaged.
 func TestOldMessageFormatIsRefused(t *testing.T) {
 	for magic := range byte(2) {
 		for _, foreign := range []bool{true, false} {
 			t.Run(fmt.Sprintf("format %d, with Kafka's index %v", magic, foreign), func(t *testing.T) {
-				body := []byte{magic, 0}
-				if magic == 1 {
-					body = binary.BigEndian.AppendUint64(body, 1000) // timestamp
-				}
-				body = binary.BigEndian.AppendUint32(body, 0xffffffff) // no key
-				body = append(binary.BigEndian.AppendUint32(body, 5), "value"...)
-				var messages []byte
-				for i := range uint64(3) {
-					messages = binary.BigEndian.AppendUint64(messages, i)
-					messages = binary.BigEndian.AppendUint32(messages, uint32(4+len(body)))
-					messages = binary.BigEndian.AppendUint32(messages, crc32.ChecksumIEEE(body))
-					messages = append(messages, body...)
-				}
+				messages := oldMessages(magic, 3)
 				b := &bench{t: t, fs: vfs.OS(), path: filepath.Join(t.TempDir(), "data"), cfg: testConfig()}
 				folder := filepath.Join(b.path, testID.Folder())
 				if err := os.MkdirAll(folder, 0o755); err != nil {
