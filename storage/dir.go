@@ -229,6 +229,16 @@ func (d *Dir) removeLeftovers() error {
 
 var folderName = regexp.MustCompile(`^(.+)-([0-9]{1,10})$`)
 
+// ParseFolder tells which log a folder is of, by its name: topic and partition. Others are not a log's.
+func ParseFolder(name string) (id Identity, ok bool) {
+	m := folderName.FindStringSubmatch(name)
+	if m == nil {
+		return Identity{}, false
+	}
+	partition, err := strconv.ParseInt(m[2], 10, 32)
+	return Identity{Topic: m[1], Partition: int32(partition)}, err == nil // no partition has a larger number
+}
+
 // List returns the logs that have a folder. The topic id is zero where none is written down that can be read.
 func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	entries, err := d.fs.ReadDir(d.path)
@@ -240,15 +250,10 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		m := folderName.FindStringSubmatch(e.Name)
-		if !e.Dir || m == nil {
+		id, ok := ParseFolder(e.Name)
+		if !e.Dir || !ok {
 			continue
 		}
-		partition, err := strconv.ParseInt(m[2], 10, 32)
-		if err != nil {
-			continue // no partition has that number
-		}
-		id := Identity{Topic: m[1], Partition: int32(partition)}
 		if id.TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, e.Name)); err != nil {
 			// It is for whoever opens or deletes this log to fail; the others are none the worse.
 			d.log.Error().Err(err).Str("folder", e.Name).Msg("the topic id of a log cannot be read")
