@@ -263,6 +263,17 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	return ids, nil
 }
 
+// Bytes returns how many bytes of batches the folder of a log has, whether it is open or not.
+func (d *Dir) Bytes(id Identity) (n int64, err error) {
+	entries, err := d.fs.ReadDir(filepath.Join(d.path, id.Folder()))
+	for _, e := range entries {
+		if _, ok := parseSegmentName(e.Name); ok && !e.Dir {
+			n += e.Size
+		}
+	}
+	return n, err
+}
+
 // Open opens a log and recovers it from whatever happened to it; a log without a folder is empty. Everything that it
 // holds is committed and synced when Open returns. A log is open once at a time. A folder of that name with another
 // topic id is not touched but for its name, which it loses to this log.

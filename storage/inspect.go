@@ -26,7 +26,6 @@ type Inspection struct {
 // Inspect begins an inspection of a directory of logs. Of the options it takes FS, Log and DecompressLimit. It fails if
 // there is no such directory, if a broker has it (vfs.ErrLocked), or if a newer broker has written it (ErrUnsupported).
 func Inspect(path string, o Options) (*Inspection, error) {
-	locks := o.FS == nil
 	o.setDefaults()
 	d := &Dir{
 		path: path, fs: readOnly{o.FS}, log: zerolog.Nop(), logs: map[string]*Log{}, lock: io.NopCloser(nil),
@@ -40,7 +39,7 @@ func Inspect(path string, o Options) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", path, err)
 	}
-	if locks {
+	if o.FS == vfs.OS() { // other file systems have no other process
 		lock, err := vfs.LockExisting(filepath.Join(path, lockFile))
 		switch {
 		case err == nil:
@@ -73,15 +72,7 @@ func (in *Inspection) Path() string { return in.d.path }
 func (in *Inspection) List(ctx context.Context) ([]Identity, error) { return in.d.List(ctx) }
 
 // Bytes returns how many bytes of batches the folder of a log has.
-func (in *Inspection) Bytes(id Identity) (n int64, err error) {
-	entries, err := in.d.fs.ReadDir(filepath.Join(in.d.path, id.Folder()))
-	for _, e := range entries {
-		if _, ok := parseSegmentName(e.Name); ok && !e.Dir {
-			n += e.Size
-		}
-	}
-	return n, err
-}
+func (in *Inspection) Bytes(id Identity) (int64, error) { return in.d.Bytes(id) }
 
 // Segments returns the data files of a log, in order.
 func (in *Inspection) Segments(id Identity) (paths []string, err error) {

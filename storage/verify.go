@@ -54,6 +54,9 @@ type Verified struct {
 	Batches  int64
 	Records  int64 // as the headers of the batches count them
 	Bytes    int64 // of data files
+	// CutFile and CutAt are where the next start cuts a torn end off; CutFile is empty if it does not.
+	CutFile string
+	CutAt   int64
 }
 
 // VerifyDir looks at what lies in the directory beside the logs' folders.

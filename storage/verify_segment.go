@@ -88,6 +88,7 @@ func (v *verifier) segment(ctx context.Context, i int, s *Segment) (end record.O
 		progress(pos + int64(b.Size()))
 	}
 	c.onSpan = func(d span) {
+		x.blind = true
 		v.report(s.path+dataSuffix, d.from, d.low, d.high, d.cause, v.outcome(s, d), false)
 		progress(d.to)
 	}
@@ -97,6 +98,9 @@ func (v *verifier) segment(ctx context.Context, i int, s *Segment) (end record.O
 	v.r.checkEnd(i, c)
 	if c.torn != nil {
 		v.report(s.path+dataSuffix, c.pos, c.least, -1, c.torn, outcomeCut, true)
+		if v.sum.CutFile == "" {
+			v.sum.CutFile, v.sum.CutAt = s.path+dataSuffix, c.pos
+		}
 	}
 	progress(c.size)
 	v.sum.Segments++
@@ -135,6 +139,7 @@ type indexCheck struct {
 	file  []byte
 	state indexState
 	bad   error // the first thing that is wrong with it
+	blind bool  // there was damage: what an entry should say behind it is not known
 	next  int   // entry that is expected next
 }
 
@@ -219,7 +224,7 @@ func (x *indexCheck) checkpointed() {
 
 // batch takes in the next batch. Entries lead to batches, and say what comes before them.
 func (x *indexCheck) batch(b record.Batch, pos, maxBefore int64) {
-	if !x.state.closed || x.bad != nil || int64(x.next) >= x.state.count {
+	if !x.state.closed || x.bad != nil || x.blind || int64(x.next) >= x.state.count {
 		return
 	}
 	switch e := entryAt(x.file, x.next); {
@@ -236,7 +241,7 @@ func (x *indexCheck) batch(b record.Batch, pos, maxBefore int64) {
 
 // end is called behind the last batch.
 func (x *indexCheck) end(c *checker) {
-	if x.state.closed && x.bad == nil && len(c.damage) == 0 && c.torn == nil {
+	if x.state.closed && x.bad == nil && !x.blind && c.torn == nil {
 		if size := int64(order.Uint64(x.file[32:])); size != c.size {
 			x.fail("it is of a segment of %d bytes, and there are %d", size, c.size)
 		} else if int64(x.next) < x.state.count {
