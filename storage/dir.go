@@ -263,6 +263,9 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	return ids, nil
 }
 
+// Path is the directory's.
+func (d *Dir) Path() string { return d.path }
+
 // Bytes returns how many bytes of batches the folder of a log has, whether it is open or not.
 func (d *Dir) Bytes(id Identity) (n int64, err error) {
 	entries, err := d.fs.ReadDir(filepath.Join(d.path, id.Folder()))

@@ -190,20 +190,33 @@ var catalogConfig = storage.Config{
 	FlushMessages: 1, FlushInterval: time.Second, RetentionBytes: -1, RetentionAge: -1, UseReserve: true,
 }
 
-// openCatalog opens the catalog in the first log directory and counts this start.
+// openCatalog opens the catalog in the first log directory and counts this start. It refuses a catalog that cannot be read
+// to its end, and one that does not know what is in the directories.
 func (b *Broker) openCatalog(ctx context.Context) error {
 	events := local.NewEvents()
-	log, err := b.dirs[0].Open(ctx, storage.Identity{Topic: local.Topic, Partition: local.Partition}, catalogConfig, events, nil)
+	log, err := b.dirs[0].Open(ctx, catalogID(), catalogConfig, events, nil)
 	if err != nil {
-		return err
+		return catalogUnreadable(ctx, err)
 	}
 	if b.catalog, err = local.Open(ctx, log, events, local.Options{}); err != nil {
-		return errors.Join(err, log.Close())
+		return errors.Join(catalogUnreadable(ctx, err), log.Close())
+	}
+	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
+		return err
 	}
 	if _, err := b.catalog.Commit(ctx, catalog.Any, catalog.Start{ClusterID: catalog.NewClusterID()}); err != nil {
 		return fmt.Errorf("count this start: %w", err)
 	}
 	return nil
+}
+
+// catalogUnreadable says what to do about a catalog that cannot be read.
+func catalogUnreadable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("the catalog cannot be read, and to start without it would be to lose topics: %w. Nothing was removed; "+
+		"`broker log verify` tells of all that is damaged. Put the folder back from a copy", err)
 }
 
 // listen makes the server and the console and takes their ports. Nobody is served yet.

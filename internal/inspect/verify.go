@@ -151,36 +151,31 @@ func (v *verification) run(ctx context.Context) error {
 			return err
 		}
 	}
-	isCatalog := func(l logFolder) bool { return l.id.Topic == local.Topic }
-	var cut storage.Verified
-	for _, l := range v.logs {
-		if isCatalog(l) {
-			var err error
-			if cut, err = v.log(ctx, l); err != nil {
-				return err
-			}
-		}
+	cut, damaged, err := v.catalogLog(ctx)
+	if err != nil {
+		return err
 	}
-	if whole {
+	if whole && !damaged {
 		if err := v.catalog(ctx, cut); err != nil {
 			return err
 		}
 	}
 	for _, l := range v.logs {
-		if !isCatalog(l) {
-			if _, err := v.log(ctx, l); err != nil {
-				return err
-			}
+		if l.id.Topic == local.Topic {
+			continue
+		}
+		if _, err := v.log(ctx, l, v.report); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // log verifies one log.
-func (v *verification) log(ctx context.Context, l logFolder) (storage.Verified, error) {
+func (v *verification) log(ctx context.Context, l logFolder, report func(storage.Finding)) (storage.Verified, error) {
 	id, compacted := v.expected(l)
 	sum, err := l.in.VerifyLog(ctx, id, storage.VerifyOptions{
-		Compacted: compacted, Records: v.options.Deep, Report: v.report, Progress: v.bar.add,
+		Compacted: compacted, Records: v.options.Deep, Report: report, Progress: v.bar.add,
 	})
 	if err != nil {
 		return sum, fmt.Errorf("verify %s: %w", l.path(), err)
