@@ -323,10 +323,12 @@ func (l *Log) writeStart(start record.Offset) error {
 func readStart(fsys vfs.FS, folder string) (record.Offset, error) {
 	path := filepath.Join(folder, startFile)
 	b, err := readFile(fsys, path, 1<<10)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
-	}
-	if err != nil {
+	case errors.Is(err, errUnsound):
+		b = nil // too long to be one
+	case err != nil:
 		return 0, err
 	}
 	if len(b) > 20 && bytes.Equal(b[:8], startMagic) && crc32.Checksum(b[:len(b)-4], castagnoli) == order.Uint32(b[len(b)-4:]) {
@@ -355,10 +357,12 @@ const metadataAdvice = "if the folder is that topic's, remove this file, and it 
 func readMetadata(fsys vfs.FS, folder string) (id [16]byte, ok bool, err error) {
 	path := filepath.Join(folder, metadataFile)
 	b, err := readFile(fsys, path, 1<<10)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return id, false, nil
-	}
-	if err != nil {
+	case errors.Is(err, errUnsound):
+		return id, false, &CorruptError{File: path, Err: fmt.Errorf("%w; %s", err, metadataAdvice)}
+	case err != nil:
 		return id, false, err
 	}
 	for line := range strings.Lines(string(b)) {

@@ -31,7 +31,7 @@ func indexDamages() (rows []damage) {
 			})
 		}, sound: f.at == bootMarkAt || f.name == "state", unless: func(v variation) bool {
 			// The fields of an index that is not closed mean nothing, and what the entries say is checked at each use.
-			return !v.stopped && (v.target == hot && f.at > 16 && f.at < noteAt || v.target == hot && f.at >= indexHeaderSize)
+			return !v.stopped && v.target == hot && (f.name == "state" || f.at > 16 && f.at < noteAt || f.at >= indexHeaderSize)
 		}})
 	}
 	return append(rows, []damage{

@@ -180,6 +180,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	r.result.reached, r.result.end = c.least, max(c.least, r.start)
 	r.result.lastEpoch = max(r.result.lastEpoch, c.lastEpoch)
 	s.noteDamage(c.damage)
+	s.surveyed.Store(from == 0)
 	s.maxTime.Store(c.maxTime)
 	if c.torn != nil {
 		if err := r.cutTail(s, f, c.pos, c.size, c.least, c.torn); err != nil {

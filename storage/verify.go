@@ -138,7 +138,11 @@ func (v *verifier) tell(name string, err error) error {
 	var corrupt *CorruptError
 	switch {
 	case errors.As(err, &corrupt):
-		v.report(corrupt.File, corrupt.Position, -1, -1, corrupt.Err, outcomeOffline, false)
+		position := corrupt.Position
+		if KindOf(corrupt.File) != DataFile {
+			position = -1
+		}
+		v.report(corrupt.File, position, -1, -1, corrupt.Err, outcomeOffline, false)
 	case errors.Is(err, ErrUnsupported):
 		v.whole(name, err, outcomeOffline)
 	default:
