@@ -109,40 +109,6 @@ func (r *recovery) segments(ctx context.Context) error {
 	return r.dropAllBelowStart()
 }
 
-// findBeginning settles where the log starts. Records are deleted by the log start offset, and only where Kafka wrote the
-// first segment, which keeps that elsewhere, by the segments that there are.
-func (r *recovery) findBeginning(told record.Offset) {
-	first := told
-	if len(r.files) > 0 {
-		first = r.files[0].base
-	}
-	switch {
-	case first <= r.start:
-	case len(r.files) > 0 && isForeign(r.d.fs, r.result.segments[0].path):
-		r.result.start = first
-	default:
-		r.result.lost = first
-		r.d.counters.damage.Add(1)
-		r.d.log.Error().Str("folder", r.l.folder).Int64("from_offset", int64(r.start)).Int64("to_offset", int64(first)).
-			Msg("the first segments are missing: these offsets cannot be read")
-	}
-}
-
-// dropAllBelowStart sets everything aside if the log start lies above all that was found: either it is not this log's, or
-// the segments that it speaks of are missing. The log goes on at its start.
-func (r *recovery) dropAllBelowStart() error {
-	res := &r.result
-	if len(res.segments) == 0 || res.reached >= r.start {
-		return nil
-	}
-	for _, s := range res.segments {
-		s.release()
-	}
-	n := len(res.segments)
-	res.segments, res.hot, res.lost, res.checkpointed = nil, nil, 0, 0
-	return r.setAside(r.files[:n], fmt.Sprintf("the log start offset is %d, above the end of the log; the segment is set aside", r.start))
-}
-
 // check reads a segment from the checkpoint on, cuts what is torn, and syncs what is kept. For the last segment it
 // keeps the index in step.
 func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err error) {

@@ -53,8 +53,15 @@ type Handler struct {
 	sessions *cache
 }
 
+// No more than failuresLogged failures are logged in a period: a client that meets damage asks again at once, for ever.
+const (
+	failuresLogged = 10
+	failuresPeriod = 10 * time.Second
+)
+
 // New returns a Handler. It owns no goroutine and need not be closed.
 func New(c Config) *Handler {
+	c.Log = c.Log.Sample(&zerolog.BurstSampler{Burst: failuresLogged, Period: failuresPeriod})
 	return &Handler{config: c, sessions: newCache(c.Sessions, maxCachedPartitions)}
 }
 
