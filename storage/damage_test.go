@@ -295,9 +295,8 @@ func (d *damage) checkOpened(t *testing.T, c *bench, s *scene) {
 		t.Fatalf("the next append is at %d, want %d", base, end)
 	}
 	c.sync()
-	check("after an append", end+3)
 	c.reopen()
-	check("after a reopen", end+3)
+	check("after an append and a reopen", end+3)
 	c.close()
 	c.fs = bootedFS{lazyFS{vfs.OS()}, "third"}
 	c.open()
