@@ -80,7 +80,7 @@ func batchDamages() (rows []damage) {
 		}, lost: theBatches(0, 2)},
 		{name: "sound batch between two damaged lengths", change: func(s *scene) {
 			flip(0, 11, 2)(s)
-			flip(2, 11, 4)(s)
+			flip(2, 8, 0x80)(s)
 		}, lost: theBatches(0, 2), payload: true},
 	}...)
 }

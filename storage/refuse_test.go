@@ -145,3 +145,33 @@ func TestSmallBatchesBehindADamagedHeader(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 }
+
+// TestLengthThatLeadsTwoBatchesOn damages the length of a batch among others of the same size, so that it leads to the
+// start of the batch after the next one. The next one is not lost with it.
+func TestLengthThatLeadsTwoBatchesOn(t *testing.T) {
+	const size = 128 // so that one bit more makes it twice as long
+	b := newBooted(t, nil)
+	for range 10 {
+		batch := numbered(t, b.end(), 1, 0, 0, record.None)
+		batch = numbered(t, b.end(), 1, 0, size-batch.Size()-1, record.None) // the length of the value takes a byte more then
+		if batch.Size() != size {
+			t.Fatalf("a batch of %d bytes", batch.Size())
+		}
+		if _, _, err := b.log.Append(t.Context(), 1, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.sync()
+	for _, n := range []int{0, 3, 8} {
+		c := b.crashCopy(func(folder string) {
+			edit(t, filepath.Join(folder, segmentName(0)+dataSuffix), func(data []byte) []byte {
+				data[n*size+lengthAt+3] ^= size
+				return data
+			})
+		}, otherBoot)
+		c.wantBounds(0, 10, 10)
+		if got := c.readable(); len(got) != 9 || slices.Contains(got, record.Offset(n)) {
+			t.Fatalf("batch %d: %v can be read", n, got)
+		}
+	}
+}
