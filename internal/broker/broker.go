@@ -26,6 +26,7 @@ import (
 	"segue/internal/server"
 	"segue/partition"
 	"segue/storage"
+	"segue/storage/vfs"
 )
 
 // Config is what a broker is made of.
@@ -36,6 +37,19 @@ type Config struct {
 	Version string
 	// Started is when the process began; the log tells how long the start took from then.
 	Started time.Time
+	// FS is the file system that the log directories lie on; nil is the operating system's. Tests bring one that
+	// fails, or forgets.
+	FS vfs.FS
+	// Tuning is for tests too.
+	Tuning Tuning
+}
+
+// Tuning holds sizes that no setting names. Zero stands for what is right for a broker that serves; tests make them
+// small, so that what comes seldom comes soon.
+type Tuning struct {
+	SnapshotAfter       int   // changes of the catalog between two snapshots of it, see local.Options
+	CatalogSegmentBytes int64 // size at which a segment of the catalog's log is sealed; 16 MiB
+	ReserveBytes        int64 // room kept back on each log directory's disk, see storage.Options
 }
 
 const (
@@ -171,7 +185,9 @@ func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
 	for _, path := range s.LogDirs {
 		d, err := storage.OpenDir(path, storage.Options{
+			FS:              b.config.FS,
 			Log:             b.config.Log,
+			Reserve:         b.config.Tuning.ReserveBytes,
 			CleanInterval:   s.RetentionCheckInterval,
 			OpenFiles:       openFiles(),
 			DecompressLimit: decompressLimit,
@@ -185,19 +201,25 @@ func (b *Broker) openDirs() error {
 }
 
 // catalogConfig is the log configuration of the catalog: everything synced, nothing deleted but behind a snapshot.
-var catalogConfig = storage.Config{
-	SegmentBytes: 16 << 20, SegmentAge: 1<<63 - 1, IndexBytes: 1 << 20, IndexInterval: 4096,
-	FlushMessages: 1, FlushInterval: time.Second, RetentionBytes: -1, RetentionAge: -1, UseReserve: true,
+func catalogConfig(t Tuning) storage.Config {
+	segment := t.CatalogSegmentBytes
+	if segment <= 0 {
+		segment = 16 << 20
+	}
+	return storage.Config{
+		SegmentBytes: segment, SegmentAge: 1<<63 - 1, IndexBytes: max(segment/16, 1<<10), IndexInterval: 4096,
+		FlushMessages: 1, FlushInterval: time.Second, RetentionBytes: -1, RetentionAge: -1, UseReserve: true,
+	}
 }
 
 // openCatalog opens the catalog in the first log directory and counts this start.
 func (b *Broker) openCatalog(ctx context.Context) error {
 	events := local.NewEvents()
-	log, err := b.dirs[0].Open(ctx, storage.Identity{Topic: local.Topic, Partition: local.Partition}, catalogConfig, events, nil)
+	log, err := b.dirs[0].Open(ctx, storage.Identity{Topic: local.Topic, Partition: local.Partition}, catalogConfig(b.config.Tuning), events, nil)
 	if err != nil {
 		return err
 	}
-	if b.catalog, err = local.Open(ctx, log, events, local.Options{}); err != nil {
+	if b.catalog, err = local.Open(ctx, log, events, local.Options{SnapshotAfter: b.config.Tuning.SnapshotAfter}); err != nil {
 		return errors.Join(err, log.Close())
 	}
 	if _, err := b.catalog.Commit(ctx, catalog.Any, catalog.Start{ClusterID: catalog.NewClusterID()}); err != nil {
