@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
 	"segue/partition"
@@ -280,4 +281,41 @@ func (t *trial) live(disk *vfs.Crashable, epoch int32, c partition.Config) *vfs.
 		return disk
 	}
 	return next
+}
+
+// A new producer has two batches in flight when the disk is full for the first and not for the second: what it sent
+// second must not be written first, which the log alone would allow, since it knows nothing of the producer.
+func TestFirstBatchNotWritten(t *testing.T) {
+	ctx := context.Background()
+	store := logtest.NewMemory()
+	p, err := partition.Open(ctx, store, theID, 0, testConfig(), codecs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(s sent, want string) {
+		t.Helper()
+		got := "ok"
+		if _, err := p.Append(ctx, -1, s.batch(t), partition.Client); err != nil {
+			got = code(err)
+		}
+		if got != want {
+			t.Errorf("sequence %d in epoch %d: %s, want %s", s.seq, s.epoch, got, want)
+		}
+	}
+	log := store.Log(theID)
+	log.RefuseWrites(syscall.ENOSPC)
+	try(sent{seq: 0, count: 2}, "KAFKA_STORAGE_ERROR")
+	try(sent{id: 1, seq: 7, count: 2}, "KAFKA_STORAGE_ERROR") // one whose batches were deleted
+	try(sent{id: 2, seq: 0, count: 1}, "KAFKA_STORAGE_ERROR")
+	log.RefuseWrites(nil)
+	try(sent{seq: 2, count: 1}, "OUT_OF_ORDER_SEQUENCE_NUMBER")
+	try(sent{seq: 0, count: 2}, "ok")
+	try(sent{seq: 2, count: 1}, "ok")
+	try(sent{id: 1, seq: 9, count: 1}, "OUT_OF_ORDER_SEQUENCE_NUMBER")
+	try(sent{id: 1, seq: 7, count: 2}, "ok")
+	try(sent{id: 2, epoch: 1, seq: 0, count: 5}, "ok") // it has given that batch up
+	try(sent{id: 3, seq: 4, count: 1}, "ok")
+	if err := p.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
 }

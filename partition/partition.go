@@ -174,11 +174,13 @@ func (p *Partition) Append(ctx context.Context, epoch int32, b record.Batch, fro
 	}
 	base, next, err := p.log.Append(ctx, p.epoch, b)
 	if err != nil {
+		p.producers.missed(b.Header, now)
+		p.counters.producers.Store(p.producers.count())
 		return Ack{}, translate("append to "+p.id.String(), err)
 	}
 	p.producers.apply(b.Header, now)
 	p.counters.wrote(b)
-	p.counters.producers.Store(int64(len(p.producers.byID)))
+	p.counters.producers.Store(p.producers.count())
 	p.fallBehind(int64(b.Size()), now)
 	return p.ack(base, next, appendTime, false), nil
 }
@@ -288,7 +290,7 @@ func (p *Partition) expireProducers() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.producers.expire(time.Now().UnixMilli(), p.config.Load().ProducerExpiry)
-	p.counters.producers.Store(int64(len(p.producers.byID)))
+	p.counters.producers.Store(p.producers.count())
 }
 
 // fallBehind counts bytes that the last checkpoint does not cover. The caller holds mu.

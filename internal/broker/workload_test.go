@@ -148,6 +148,11 @@ func (c *user) consume() error {
 			c.violated("fetch of %s-%d at %d: %w", t, n, from, err)
 		}
 		return nil
+	case err != nil && c.faulty:
+		// What cannot be read while the answer is being sent ends the connection, as in Kafka.
+		c.wire.close()
+		c.wire, err = dial(c.broker.Addr("PLAINTEXT"))
+		return err
 	case err != nil:
 		return err
 	}
@@ -300,7 +305,7 @@ func (c *user) deleteTopic(again bool) error {
 		return err
 	}
 	var asked []topic
-	if again {
+	if again = again && slices.Contains(topicNames, t.name); again {
 		var next *kmsg.CreateTopicsRequest
 		next, asked = c.creation(t.name)
 		if err := c.wire.send(next, 7); err != nil {
