@@ -139,3 +139,38 @@ func TestLogStartThatWasNotMadeDurable(t *testing.T) {
 		survives(t, cut, b.cfg, promise{acked: 30, asked: []record.Offset{20}})
 	}
 }
+
+// TestDeleteThatWasNotMadeDurable has the process die between the renaming of a deleted topic's folder and its sync.
+// Once the next run is open the folder is gone for good: nobody would look for it again.
+func TestDeleteThatWasNotMadeDurable(t *testing.T) {
+	disk := vfs.NewCrashable()
+	var killed *vfs.Crashable
+	b := &bench{t: t, path: "/data", cfg: testConfig()}
+	b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSyncDir && killed == nil {
+			if _, err := disk.Stat("/data/" + testID.Folder()); err != nil {
+				killed = disk.Kill()
+			}
+		}
+		return nil
+	})
+	killed = disk // not yet
+	b.open()
+	b.append(2, 0)
+	b.sync()
+	killed = nil
+	if err := b.dir.Delete(context.Background(), testID); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+
+	b.fs = killed
+	b.open()
+	for seed := range uint64(20) {
+		cut := killed.Crash(rand.New(rand.NewPCG(seed, 1)))
+		if _, err := cut.Stat("/data/" + testID.Folder()); err == nil {
+			t.Fatal("the deleted folder is back")
+		}
+	}
+	b.close()
+}

@@ -198,17 +198,26 @@ func (d *Dir) begin() error {
 	return d.fs.SyncDir(d.path)
 }
 
-// removeLeftovers has the folders removed that were deleted in an earlier run.
+// removeLeftovers has the folders removed that were deleted in an earlier run. That run may not have come to make it
+// durable that they lost their names, and whoever finds no folder of a deleted topic forgets the topic.
 func (d *Dir) removeLeftovers() error {
 	entries, err := d.fs.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
+	var left []string
 	for _, e := range entries {
 		if e.Dir && strings.HasSuffix(e.Name, deletedSuffix) {
-			d.cleaner.remove(trash{paths: []string{filepath.Join(d.path, e.Name)}})
+			left = append(left, filepath.Join(d.path, e.Name))
 		}
 	}
+	if len(left) == 0 {
+		return nil
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return err
+	}
+	d.cleaner.remove(trash{paths: left})
 	return nil
 }
 
