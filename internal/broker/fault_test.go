@@ -110,31 +110,29 @@ func everyFailure(t *testing.T, cause error, count, flush int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stride, steps := 41, 12
+	stride, steps := 61, 12
 	if long() {
 		stride, steps = 1, 20
 	}
-	for _, seed := range seeds(t, 1, 2) {
-		var runs atomic.Int64
-		var met atomic.Bool
-		met.Store(true)
-		var group errgroup.Group
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for n := 1 + int(seed)%stride; met.Load(); n += stride {
-			group.Go(func() error {
-				f := &fault{first: n, count: count, cause: cause}
-				tr := &trial{seed: seed, flush: flush, settings: settings}
-				if err := tr.suffer(f, steps); err != nil {
-					t.Errorf("seed %d: %v\n%v", seed, f, err)
-				}
-				if !f.meets() {
-					met.Store(false)
-				}
-				runs.Add(1)
-				return nil
-			})
-		}
-		_ = group.Wait() // nobody returns an error
-		t.Logf("seed %d: %d runs", seed, runs.Load())
+	seed := firstSeed(t)
+	var runs atomic.Int64
+	var past atomic.Bool // the fault lies behind the end of the workload
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for n := 1 + (flush+count)%stride; !past.Load(); n += stride {
+		group.Go(func() error {
+			f := &fault{first: n, count: count, cause: cause}
+			tr := &trial{seed: seed, flush: flush, settings: settings}
+			if err := tr.suffer(f, steps); err != nil {
+				t.Errorf("seed %d: %v\n%v", seed, f, err)
+			}
+			if !f.meets() {
+				past.Store(true)
+			}
+			runs.Add(1)
+			return nil
+		})
 	}
+	_ = group.Wait() // nobody returns an error
+	t.Logf("seed %d: %d runs", seed, runs.Load())
 }

@@ -47,7 +47,11 @@ func (l *life) step() error {
 		if err := l.own(l.stop()); err != nil {
 			return err
 		}
-		return l.start()
+		if err := l.start(); err != nil || l.faulty {
+			return err
+		}
+		l.audit(false)
+		return nil
 	}
 	actions := l.actions()
 	errs := make([]error, len(actions))
