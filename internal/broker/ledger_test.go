@@ -41,7 +41,7 @@ func newLedger() *ledger {
 
 // promises returns all kinds, in the order in which they are audited.
 func (l *ledger) promises() []promise {
-	return []promise{l.identity, l.topics, l.records, l.producers}
+	return []promise{l.identity, l.topics, l.records, &historyPromise{}, l.producers}
 }
 
 // copy returns what the ledger holds now. The caller holds the lock.

@@ -171,17 +171,22 @@ func (l *life) auditFolders() {
 	}
 }
 
+// The records' timestamps are in no order.
+const (
+	firstTimestamp = 1_700_000_000_000
+	timestampRange = 1000
+)
+
 // newBatch returns a batch of new records. A negative producer id stands for a producer that is not idempotent.
 func (l *life) newBatch(producer int64, epoch int16, sequence int32, records int) *sentBatch {
 	b := record.NewBuilder(0)
 	if producer >= 0 {
 		b.ProducerID, b.ProducerEpoch, b.BaseSequence = producer, epoch, sequence
 	}
-	const begin = 1_700_000_000_000
 	for range records {
 		n := l.values.next()
 		value := fmt.Appendf(nil, "%d:", n)
-		b.Add(begin+int64(n*7919%1000), nil, append(value, bytes.Repeat([]byte{'x'}, n*131%700)...))
+		b.Add(firstTimestamp+int64(n)*7919%timestampRange, nil, append(value, bytes.Repeat([]byte{'x'}, n*131%700)...))
 	}
 	batch, err := b.Build()
 	if err != nil {
