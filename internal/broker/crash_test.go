@@ -45,6 +45,7 @@ type trial struct {
 	every    int   // one of so many operations on the disk is a crash point
 	depth    int   // how often in a row brokers crash
 	lie      *liar // a bug that is planted
+	faulty   bool  // operations on the disk have failed
 	stations stations
 
 	points, lives atomic.Int64
@@ -239,7 +240,7 @@ func (tr *trial) survive(p point, depth int) error {
 	}
 	if err == nil {
 		err = l.stop()
-		l.auditFolders()
+		l.auditFolders(tr.faulty)
 	}
 	if err != nil {
 		_ = l.stop()
@@ -264,13 +265,17 @@ func TestEveryCrashPoint(t *testing.T) {
 	const night = 10_000 // crash points
 	for _, flush := range []int{1, 5} {
 		t.Run(fmt.Sprintf("flush.messages=%d", flush), func(t *testing.T) {
-			settings, err := crashSettings(flush)
-			if err != nil {
-				t.Fatal(err)
-			}
 			var points, lives int64
 			var seen stations
 			for seed := firstSeed(t); ; seed++ {
+				var dirs []string
+				if (seed+uint64(flush))%4 == 2 {
+					dirs = []string{secondDir}
+				}
+				settings, err := crashSettings(flush, dirs...)
+				if err != nil {
+					t.Fatal(err)
+				}
 				tr := &trial{seed: seed, flush: flush, settings: settings, every: 50, depth: 2}
 				if long() {
 					tr.every, tr.depth = 1, 4

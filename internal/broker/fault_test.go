@@ -122,7 +122,7 @@ func everyFailure(t *testing.T, cause error, count, flush int) {
 	for n := 1 + (flush+count)%stride; !past.Load(); n += stride {
 		group.Go(func() error {
 			f := &fault{first: n, count: count, cause: cause}
-			tr := &trial{seed: seed, flush: flush, settings: settings}
+			tr := &trial{seed: seed, flush: flush, settings: settings, faulty: true}
 			if err := tr.suffer(f, steps); err != nil {
 				t.Errorf("seed %d: %v\n%v", seed, f, err)
 			}

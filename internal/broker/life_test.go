@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,8 +22,11 @@ import (
 	"segue/storage/vfs"
 )
 
-// dataDir is the one log directory of the brokers here.
-const dataDir = "/data"
+// The log directories of the brokers here: the first one, which has the catalog, or both.
+const (
+	dataDir   = "/data"
+	secondDir = "/more"
+)
 
 // life is one broker on a disk, from its start to its end, and the clients that work with it.
 type life struct {
@@ -59,9 +63,9 @@ func (n *numbers) next() int {
 }
 
 // crashSettings are those of all lives: little of everything, so that everything happens soon.
-func crashSettings(flushMessages int) (*config.Layers, error) {
+func crashSettings(flushMessages int, dirs ...string) (*config.Layers, error) {
 	list, err := config.ReadOverrides([]string{
-		"listeners=PLAINTEXT://127.0.0.1:0", "http.listener=", "log.dirs=" + dataDir, "num.partitions=2",
+		"listeners=PLAINTEXT://127.0.0.1:0", "http.listener=", "log.dirs=" + strings.Join(append([]string{dataDir}, dirs...), ","), "num.partitions=2",
 		fmt.Sprintf("log.flush.interval.messages=%d", flushMessages),
 		"log.index.size.max.bytes=1024", "log.index.interval.bytes=200", "log.retention.ms=-1",
 	})
@@ -149,23 +153,30 @@ func (l *life) audit(weak bool) {
 	a.run()
 }
 
-// auditFolders checks, when the broker has stopped, that every folder on the disk is a live topic's.
-func (l *life) auditFolders() {
-	entries, err := l.disk.ReadDir(dataDir)
-	if err != nil {
-		l.violated("%w", err)
-		return
-	}
+// auditFolders checks, when the broker has stopped, that every folder on the disk is a live topic's. With strays it lets
+// pass what was set aside of other topics: where a deleted topic's folder could not be renamed, the next one of that name
+// does that to it.
+func (l *life) auditFolders(strays bool) {
 	defer l.lock()()
 	live := map[string]bool{"@catalog-0": true}
+	ids := map[string]bool{}
 	for _, t := range l.ledger.topics.live {
+		ids[hex.EncodeToString(t.id[:])] = true
 		for p := range t.partitions {
 			live[fmt.Sprintf("%s-%d", t.name, p)] = true
 		}
 	}
-	for _, e := range entries {
-		if e.Dir && !live[e.Name] {
-			in, _ := l.disk.ReadDir(filepath.Join(dataDir, e.Name))
+	for _, dir := range l.settings.Broker().LogDirs {
+		entries, err := l.disk.ReadDir(dir)
+		if err != nil {
+			l.violated("%w", err)
+		}
+		for _, e := range entries {
+			stray, set := strings.CutSuffix(e.Name, "-stray")
+			if !e.Dir || live[e.Name] || set && strays && !ids[stray[max(0, len(stray)-32):]] {
+				continue
+			}
+			in, _ := l.disk.ReadDir(filepath.Join(dir, e.Name))
 			l.violated("folder %s is left, and no topic's; it holds %v", e.Name, in)
 		}
 	}

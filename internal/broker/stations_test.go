@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,6 +77,8 @@ type sightings struct {
 	checkpoint  map[string]bool // folders with a checkpoint whose name is not durable
 }
 
+func isLogDir(name string) bool { return name == dataDir || name == secondDir }
+
 // at notes an operation that is about to be done and returns the stations that the life is at.
 func (s *sightings) at(op vfs.Op) (here []station) {
 	if s.made == nil {
@@ -97,16 +100,16 @@ func (s *sightings) at(op vfs.Op) (here []station) {
 	say(startCountNotSynced, !s.served && s.written)
 	switch op.Kind {
 	case vfs.OpMkdirAll:
-		if folder == dataDir && !inCatalog {
+		if isLogDir(folder) && !inCatalog {
 			say(committedNotMade, true)
 			s.made[op.Name] = true
 		}
 	case vfs.OpSyncDir:
 		delete(s.checkpoint, op.Name)
-		if op.Name == dataDir {
+		if isLogDir(op.Name) {
 			s.unforgotten = s.unforgotten || s.renamed
 			s.renamed = false
-			clear(s.made)
+			maps.DeleteFunc(s.made, func(made string, _ bool) bool { return filepath.Dir(made) == op.Name })
 		}
 	case vfs.OpBulkSync:
 		s.renamed, s.unforgotten = false, s.unforgotten || s.renamed

@@ -42,7 +42,11 @@ func (l *life) step() error {
 		})
 		return l.own(errors.Join(errs...))
 	case k < 9:
-		return l.own(l.broker.dirs[0].Clean(ctx))
+		var errs []error
+		for _, d := range l.broker.dirs {
+			errs = append(errs, d.Clean(ctx))
+		}
+		return l.own(errors.Join(errs...))
 	case k < 11:
 		if err := l.own(l.stop()); err != nil {
 			return err
