@@ -253,7 +253,9 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	c.least, c.maxTime, c.lastEpoch = s.base, noTimestamp, -1
 	known := c.synced
 	if p := r.point; p != nil && p.base == s.base {
-		c.pos, c.least, c.maxTime, c.lastEpoch = p.position, p.at, p.maxTimestamp, p.lastEpoch
+		if p.entries > 0 { // else the checkpoint does not know the timestamps below it
+			c.pos, c.least, c.maxTime, c.lastEpoch = p.position, p.at, p.maxTimestamp, p.lastEpoch
+		}
 		known = max(known, p.position)
 		c.synced, c.syncedTo = known, max(c.syncedTo, p.at)
 	}

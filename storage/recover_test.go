@@ -3,10 +3,12 @@ package storage
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"segue/storage/record"
 	"segue/storage/vfs"
@@ -309,4 +311,45 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	edit(t, path, func([]byte) []byte { return []byte(`{"version": 1}`) })
 	b.open()
+}
+
+// TestLargestTimestampBelowACheckpoint cuts the power after a checkpoint of a segment without an index entry, which
+// knows no timestamps, and a roll: where the next segment is set aside, the one with the checkpoint is the last again.
+func TestLargestTimestampBelowACheckpoint(t *testing.T) {
+	ctx := context.Background()
+	disk := vfs.NewCrashable()
+	b := &bench{t: t, fs: disk, path: "/data", cfg: testConfig()}
+	b.cfg.FlushMessages, b.cfg.FlushInterval, b.cfg.IndexInterval, b.cfg.SegmentBytes = 1<<30, time.Hour, 1<<20, 6000
+	b.open()
+	b.append(2, 9000)
+	if err := b.log.Save(ctx, "fold", 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	var cuts []*vfs.Crashable
+	for ts := int64(1); b.segments() < 3; ts++ {
+		if _, _, err := b.log.Append(ctx, 1, numbered(t, b.end(), 2, ts, 700, record.None)); err != nil {
+			t.Fatal(err)
+		}
+		if b.segments() == 2 {
+			for seed := range uint64(20) {
+				cuts = append(cuts, disk.Crash(rand.New(rand.NewPCG(seed, uint64(ts)))))
+			}
+		}
+	}
+	b.close()
+	asides := 0
+	for _, cut := range cuts {
+		b := &bench{t: t, fs: cut, path: "/data", cfg: b.cfg}
+		b.open()
+		if b.segments() == 1 && b.dir.Stats().Cuts > 0 {
+			asides++
+		}
+		if at, ts, err := b.log.MaxTimestamp(ctx); at != 1 || ts != 9001 || err != nil {
+			t.Fatalf("the largest timestamp is %d at offset %d, %v", ts, at, err)
+		}
+		b.close()
+	}
+	if asides == 0 {
+		t.Fatal("no cut has made the first segment the last")
+	}
 }
