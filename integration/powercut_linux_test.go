@@ -44,16 +44,21 @@ func (b *broker) powerCut(d *realDisk) {
 // TestPowerCut takes the power away again and again while producers write, consumers read, and topics come and go, on
 // each file system that can be made here. Nothing may be lost of what was acknowledged or shown to a consumer.
 func TestPowerCut(t *testing.T) {
-	for _, fs := range []struct{ name, fsType, options string }{
-		{"ext4", "ext4", ""},
-		{"ext4 without order of data", "ext4", "data=writeback"},
-		{"ext4 with data in the journal", "ext4", "data=journal"},
-		{"ext4 without delayed allocation", "ext4", "nodelalloc"},
-		{"xfs", "xfs", ""},
-		{"btrfs", "btrfs", ""},
+	for _, fs := range []struct {
+		name, fsType, options string
+		stays                 bool
+	}{
+		{"ext4", "ext4", "", false},
+		{"ext4 without order of data", "ext4", "data=writeback", false},
+		{"ext4 with data in the journal", "ext4", "data=journal", false},
+		{"ext4 without delayed allocation", "ext4", "nodelalloc", false},
+		{"ext4 on a disk that goes and comes back while the machine stays up", "ext4", "", true},
+		{"xfs", "xfs", "", false},
+		{"btrfs", "btrfs", "", false},
 	} {
 		t.Run(fs.name, func(t *testing.T) {
 			d := newLoopDisk(t, fs.fsType, 512, fs.options)
+			d.stays = fs.stays
 			b := newBroker(t, onlyByRequest).on(d)
 			b.launch()
 			const partitions = 4

@@ -20,6 +20,7 @@ type realDisk struct {
 	t       testing.TB
 	fsType  string
 	options string
+	stays   bool   // the machine does, when the power of the disk is cut
 	dir     string // where it is mounted
 	image   string // what it lies on; "" for one in memory
 	mounted bool
@@ -187,6 +188,9 @@ func (d *realDisk) powerUp(b *broker) {
 	d.t.Helper()
 	d.unmount()
 	d.mount()
+	if d.stays {
+		return
+	}
 	file := filepath.Join(b.dir, "segue.run")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(content) == 0 {

@@ -350,8 +350,8 @@ func (p *Partition) close(ctx context.Context, save bool) error {
 	}
 	var err error
 	if save && p.failed.Load() == nil {
-		if err = p.Checkpoint(ctx); ctx.Err() != nil {
-			err = nil // left out, as it is meant to be
+		if err = p.Checkpoint(ctx); ctx.Err() != nil || storage.IsFull(err) {
+			err = nil // left out, as it is meant to be; the next open replays more
 		}
 	}
 	err = errors.Join(err, translate("close "+p.id.String(), p.log.Close()))

@@ -93,7 +93,7 @@ func (l *Log) saveCheckpoint(name string, at record.Offset, state []byte) error 
 	}
 	path := filepath.Join(l.folder, name+checkpointSuffix)
 	content := encodeCheckpoint(l.id.TopicID, *p, state)
-	if err := l.dir.reserve.with(func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
+	if err := l.dir.reserve.with(forCaches, func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
 		return err
 	}
 	l.checkpointed = max(l.checkpointed, at)
@@ -293,7 +293,7 @@ func (l *Log) writeStart(start record.Offset) error {
 	b := append([]byte(nil), startMagic...)
 	b = order.AppendUint64(b, uint64(start))
 	b = order.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	return l.dir.reserve.with(func() error {
+	return l.dir.reserve.with(forRoom, func() error {
 		if err := writeFile(l.dir.fs, filepath.Join(l.folder, startFile), b); err != nil {
 			return err
 		}

@@ -36,8 +36,9 @@ func startCleaner(d *Dir, every time.Duration) *cleaner {
 	c := &cleaner{dir: d, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go func() {
 		defer close(c.done)
-		tick := time.NewTicker(every)
+		tick, look := time.NewTicker(every), time.NewTicker(reserveLook)
 		defer tick.Stop()
+		defer look.Stop()
 		for {
 			select {
 			case <-ctx.Done():
@@ -49,7 +50,8 @@ func startCleaner(d *Dir, every time.Duration) *cleaner {
 				if err := c.round(ctx); err != nil && ctx.Err() == nil {
 					d.log.Warn().Err(err).Msg("cleaning")
 				}
-				d.reserve.refill()
+			case <-look.C:
+				d.reserve.look()
 			}
 		}
 	}()
@@ -248,7 +250,7 @@ func (l *Log) rollAt(end record.Offset) error {
 	if record.Offset(l.end.Load()) != end {
 		return nil
 	}
-	return l.dir.reserve.with(func() error { return l.roll(l.cfg.Load()) })
+	return l.dir.reserve.with(forRoom, func() error { return l.roll(l.cfg.Load()) })
 }
 
 // raiseStart publishes a log start and returns the segments that are gone with it.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,7 +28,7 @@ import (
 const (
 	lockFile      = ".lock" // Kafka's name, so that neither opens what the other has open
 	runFile       = "segue.run"
-	reserveFile   = "segue.reserve"
+	reserveFolder = "segue.reserve"
 	deletedSuffix = "-delete" // Kafka's
 	straySuffix   = "-stray"  // Kafka's
 
@@ -92,6 +93,7 @@ type Dir struct {
 	walkers      sync.Pool // of *walker, for their buffers
 	decompressor *record.Decompressor
 	counters     counters
+	lastError    atomic.Pointer[writeError] // nil for none yet
 	lock         io.Closer
 
 	mu      sync.Mutex
@@ -101,6 +103,12 @@ type Dir struct {
 	cancel  context.CancelFunc
 	busy    sync.WaitGroup // of those who open or delete a log
 	done    chan struct{}  // closed when the directory is free
+}
+
+// writeError is a write that has failed for another reason than want of room.
+type writeError struct {
+	at    time.Time
+	cause error
 }
 
 // run is what the run file says about the last time the directory was in use.
@@ -128,10 +136,14 @@ func OpenDir(path string, o Options) (*Dir, error) {
 		return nil, fmt.Errorf("log directory %s is in use; end the other broker, or choose another log.dirs: %w", path, err)
 	}
 	d.lock = lock
-	if err := d.begin(); err != nil {
+	d.reserve, err = findReserve(d.fs, filepath.Join(path, reserveFolder), o.Reserve, d.log)
+	if err == nil {
+		err = d.begin()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
 	}
-	d.reserve = newReserve(d.fs, filepath.Join(path, reserveFile), o.Reserve, d.log)
+	d.reserve.look()
 	d.flusher = &flusher{dir: d, workers: o.FlushWorkers, bulkMin: o.BulkFlush}
 	if bulk, ok := d.fs.BulkSync(path); ok {
 		d.flusher.bulk = bulk
@@ -190,9 +202,9 @@ func (d *Dir) begin() error {
 		return err
 	}
 	if d.sameBoot {
-		return nil // the file says so already, and a full disk need not take another
+		return nil // the file says so already
 	}
-	if err := writeFile(d.fs, path, append(b, '\n')); err != nil {
+	if err := d.reserve.with(forCatalog, func() error { return writeFile(d.fs, path, append(b, '\n')) }); err != nil {
 		return err
 	}
 	return d.fs.SyncDir(d.path)
@@ -345,7 +357,7 @@ func (d *Dir) Delete(ctx context.Context, id Identity) error {
 		return nil
 	}
 	gone := d.unusedName(id.Folder(), id.TopicID, deletedSuffix)
-	err = d.fs.Rename(folder, gone)
+	err = d.reserve.with(forRoom, func() error { return d.fs.Rename(folder, gone) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // there was no folder at all
 	}

@@ -176,11 +176,16 @@ func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.O
 		return l.hot.append(b, c)
 	}
 	if c.UseReserve {
-		err = l.dir.reserve.with(put)
+		err = l.dir.reserve.with(forCatalog, put)
 	} else {
 		err = put()
 	}
 	if err != nil {
+		if IsFull(err) {
+			l.dir.reserve.noteFull(err)
+		} else {
+			l.dir.lastError.Store(&writeError{time.Now(), err})
+		}
 		l.noteCut(doubt)
 		l.dir.counters.appendErrors.Add(1)
 		return 0, 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,9 +100,12 @@ func (r *recovery) look() (found bool, err error) {
 		return false, err
 	case known && id != r.l.id.TopicID:
 		return false, r.d.setAside(r.l.id.Folder(), id)
+	case !known && !slices.ContainsFunc(entries, func(e vfs.Entry) bool { _, ok := parseSegmentName(e.Name); return ok }):
+		// What is left of a first append that did not come through, for want of room say. The next one makes it whole.
+		return false, nil
 	case !known:
 		// Nothing was acknowledged in here before the id was durable, or Kafka before 2.8 wrote it.
-		if err := r.d.reserve.with(func() error { return writeMetadata(fsys, folder, r.l.id) }); err != nil {
+		if err := r.d.reserve.with(forRoom, func() error { return writeMetadata(fsys, folder, r.l.id) }); err != nil {
 			return false, err
 		}
 		if err := fsys.SyncDir(folder); err != nil {
@@ -343,7 +347,7 @@ func (r *recovery) settle(f vfs.File, from, to int64, newFile bool) error {
 	if r.d.sameBoot {
 		// A sync that failed in the last run may have left pages that look clean and never reached the disk. Written
 		// again they are dirty again, and this sync answers for them.
-		if err := rewrite(f, from, to); err != nil {
+		if err := r.d.reserve.with(forRoom, func() error { return rewrite(f, from, to) }); err != nil {
 			return err
 		}
 	}
@@ -411,7 +415,7 @@ func (r *recovery) hotIndex(s *Segment, c *checker) *index {
 	}
 	_ = x.mapped.drop() // it holds nothing that matters: the file is about to be replaced
 	var fresh *index
-	err := r.d.reserve.with(func() (err error) {
+	err := r.d.reserve.with(forRoom, func() (err error) {
 		fresh, err = createIndex(r.d.fs, r.d.handles, x.path, s.base, r.l.cfg.Load().IndexBytes)
 		return err
 	})
@@ -472,7 +476,7 @@ func (r *recovery) cutTail(s *Segment, f vfs.File, pos, size int64, offset recor
 	r.d.log.Warn().Err(cause).Str("segment", s.path).Int64("offset", int64(offset)).Int64("at_byte", pos).
 		Int64("bytes", size-pos).Str("kept_in", keep).
 		Msg("the end of the log was never synced and is torn; it is cut off and kept")
-	err := r.d.reserve.with(func() error { return copyTail(r.d.fs, f, pos, size, keep) })
+	err := r.d.reserve.with(forRoom, func() error { return copyTail(r.d.fs, f, pos, size, keep) })
 	if err == nil {
 		err = r.d.fs.SyncDir(r.l.folder)
 	}

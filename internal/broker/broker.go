@@ -267,6 +267,12 @@ func (b *Broker) listenConsole(addr string) error {
 	c, err := console.New(console.Config{
 		Addr:  addr,
 		Ready: b.notReady,
+		Trouble: func() (lines []string) {
+			for _, d := range b.dirs {
+				lines = append(lines, d.Trouble()...)
+			}
+			return lines
+		},
 		Sources: console.Sources{
 			Server:  b.server.Stats,
 			Dirs:    b.dirStats,

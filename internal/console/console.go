@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,9 @@ type Config struct {
 	Addr string
 	// Ready says why the broker is not ready for clients, nil if it is. It may be called at any time.
 	Ready func() error
+	// Trouble returns what a broker that is ready cannot do all the same, in a line for each; nil where nothing is known of
+	// that. It may be called at any time.
+	Trouble func() []string
 	// Sources are where the figures come from.
 	Sources Sources
 	Log     zerolog.Logger
@@ -85,7 +89,11 @@ func newHandler(c Config) (http.Handler, error) {
 			say(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		say(w, http.StatusOK, "ready")
+		text := []string{"ready"}
+		if c.Trouble != nil {
+			text = append(text, c.Trouble()...)
+		}
+		say(w, http.StatusOK, strings.Join(text, "\n"))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            scrapeLog{c.Log},

@@ -166,6 +166,7 @@ func (m *serverMetrics) put(s scrape, st server.Stats) {
 
 type storageMetrics struct {
 	logs, segments, bytes, files, failed          metric
+	full, free                                    metric
 	appends, appendedBytes, appendErrors          metric
 	rolls, dropped, indexesOdd, indexesRebuilt    metric
 	cuts, cutBytes, damage, corruptReads, flushes metric
@@ -178,6 +179,8 @@ func newStorageMetrics() storageMetrics {
 		bytes:          gauge("storage_bytes", "Bytes of record batches in open logs.", "dir"),
 		files:          gauge("storage_open_files", "Data and index files that are open.", "dir"),
 		failed:         gauge("storage_failed_logs", "Logs that have failed and take no more writes until they are opened again.", "dir"),
+		full:           gauge("storage_full", "1 while the disk is full: something did not fit, and there has not been room since.", "dir"),
+		free:           gauge("storage_free_bytes", "Room on the disk.", "dir"),
 		appends:        counter("storage_appends_total", "Record batches written.", "dir"),
 		appendedBytes:  counter("storage_appended_bytes_total", "Bytes of record batches written.", "dir"),
 		appendErrors:   counter("storage_append_errors_total", "Record batches that could not be written.", "dir"),
@@ -205,6 +208,14 @@ func (m *storageMetrics) put(s scrape, st storage.Stats) {
 		{m.damage, st.Damage}, {m.corruptReads, st.CorruptReads},
 	} {
 		s.put(v.metric, float64(v.value), st.Path)
+	}
+	full := 0.0
+	if st.Full {
+		full = 1
+	}
+	s.put(m.full, full, st.Path)
+	if st.Free >= 0 {
+		s.put(m.free, float64(st.Free), st.Path)
 	}
 	counts := make([]uint64, len(st.Flushes.Counts))
 	for i, n := range st.Flushes.Counts {

@@ -46,7 +46,7 @@ const (
 // those that Kafka 4 has left, wherever a lower one is only a matter of leaving fields out.
 func APIs(d Deps) []server.API {
 	image := d.Catalog.Image
-	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}) // clients ask again and again
+	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}) // clients ask again and again
 	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement}
 
 	versions := &apiVersions{
