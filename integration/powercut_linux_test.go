@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,14 +33,38 @@ func brokenDisk(e entry) bool {
 		strings.Contains(e.raw, "structure needs cleaning")
 }
 
-// powerCut takes the power away while the broker runs, and gives it back.
+// powerCut takes the power away while the broker runs, and gives it back. The broker is halted first, in the middle of
+// whatever it does, as the machine is by a real cut: it says nothing any more. What it has asked of the kernel goes on.
 func (b *broker) powerCut(d *realDisk) {
 	b.t.Helper()
+	b.halt()
 	d.cutPower()
-	b.tolerated = brokenDisk
 	b.kill()
-	b.tolerated = nil
 	d.powerUp(b)
+}
+
+// halt stops the process. No thread of it runs when halt returns; some may be in the kernel and stop when they leave it.
+func (b *broker) halt() {
+	b.t.Helper()
+	b.signal(syscall.SIGSTOP)
+	tasks := fmt.Sprintf("/proc/%d/task/*/stat", b.run.cmd.Process.Pid)
+	eventually(b.t, patience, "the broker is halted", func() bool {
+		files, err := filepath.Glob(tasks)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, file := range files {
+			stat, err := os.ReadFile(file)
+			if err != nil {
+				return false // a thread that has just ended
+			}
+			_, rest, _ := strings.Cut(string(stat), ") ")
+			if !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "D") {
+				return false
+			}
+		}
+		return len(files) > 0
+	})
 }
 
 // TestPowerCut takes the power away again and again while producers write, consumers read, and topics come and go, on
@@ -57,7 +83,7 @@ func TestPowerCut(t *testing.T) {
 		{"btrfs", "btrfs", "", false},
 	} {
 		t.Run(fs.name, func(t *testing.T) {
-			d := newLoopDisk(t, fs.fsType, 512, fs.options)
+			d := newLoopDisk(t, fs.fsType, int64(512*cuts()/3), fs.options)
 			d.stays = fs.stays
 			b := newBroker(t, onlyByRequest).on(d)
 			b.launch()

@@ -117,6 +117,7 @@ func TestFullDiskIsSaidOnce(t *testing.T) {
 				t.Errorf("full is %t, trouble is %q", d.Stats().Full, d.Trouble())
 			}
 			time.Sleep(3 * reserveLook) // nothing changes
+			synctest.Wait()
 			if n := strings.Count(said.String(), "\n"); n != 1 || !strings.Contains(said.String(), "disk is full") {
 				t.Errorf("the log has %d lines, want one:\n%s", n, &said)
 			}
@@ -127,6 +128,7 @@ func TestFullDiskIsSaidOnce(t *testing.T) {
 				t.Errorf("there is room: %v", err)
 			}
 			time.Sleep(3 * reserveLook)
+			synctest.Wait()
 			if n := strings.Count(said.String(), "\n"); n != 2 || !strings.Contains(said.String(), "there is room") {
 				t.Errorf("the log has %d lines, want another one:\n%s", n, &said)
 			}
