@@ -86,6 +86,9 @@ func TestPowerCut(t *testing.T) {
 		t.Run(fs.name, func(t *testing.T) {
 			d := newLoopDisk(t, fs.fsType, int64(512*cuts()/3), fs.options)
 			d.stays = fs.stays
+			d.cutPower() // or it cannot be cut, and the test is skipped
+			d.unmount()
+			d.mount()
 			b := newBroker(t, onlyByRequest).on(d)
 			b.launch()
 			const partitions = 4
