@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/catalog":           2,
 	"protocol":                   1,
 	"storage":                    1,
+	"integration/history":        0,
 	"storage/record":             0,
 	"storage/vfs":                0,
 	"internal/config":            0,
