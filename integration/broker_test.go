@@ -29,6 +29,7 @@ const (
 type broker struct {
 	t         testing.TB
 	dir       string // log.dirs
+	binary    string // what is run
 	addr      string // of the Kafka listener; the same at each start
 	http      string // of health and metrics; the same at each start
 	overrides []string
@@ -62,7 +63,7 @@ func start(t testing.TB, overrides ...string) *broker {
 // newBroker returns a broker that is not started yet.
 func newBroker(t testing.TB, overrides ...string) *broker {
 	t.Helper()
-	b := &broker{t: t, dir: filepath.Join(t.TempDir(), "data"), overrides: overrides}
+	b := &broker{t: t, dir: filepath.Join(t.TempDir(), "data"), binary: brokerBinary, overrides: overrides}
 	b.addr, b.http = freeAddr(t), freeAddr(t)
 	t.Cleanup(b.cleanup)
 	return b
@@ -102,13 +103,13 @@ func (b *broker) args() []string {
 // execute runs the binary with any arguments.
 func execute(t testing.TB, args ...string) *process {
 	t.Helper()
-	return executeIn(t, nil, args...)
+	return executeIn(t, brokerBinary, nil, args...)
 }
 
-// executeIn runs the binary in an environment.
-func executeIn(t testing.TB, env []string, args ...string) *process {
+// executeIn runs a binary in an environment.
+func executeIn(t testing.TB, binary string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(brokerBinary, args...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, args...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.output
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"GORACE=atexit_sleep_ms=0"}, env...) // and nothing else that could configure it
@@ -143,7 +144,7 @@ func (b *broker) launch() time.Duration {
 		b.t.Fatal("the broker runs already")
 	}
 	begun := time.Now()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = executeIn(b.t, b.binary, b.env, b.args()...)
 	b.starts++
 	ctx, cancel := context.WithTimeout(b.t.Context(), startTimeout)
 	defer cancel()
@@ -181,7 +182,7 @@ func (b *broker) crash() time.Duration {
 // interrupt starts the broker and kills it as soon as its log has so many lines.
 func (b *broker) interrupt(lines int) {
 	b.t.Helper()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = executeIn(b.t, b.binary, b.env, b.args()...)
 	b.starts++
 	eventually(b.t, startTimeout, fmt.Sprint("the log has ", lines, " lines"), func() bool {
 		entries, _ := b.run.log.all()

@@ -156,8 +156,13 @@ func TestChecks(t *testing.T) {
 			good: func(b *book) { b.five(); b.list(Earliest, 3, 51, 52); b.drained(60, 70, 3, 4, 5) },
 		}, {
 			name: "the end is cut off", want: Unseen, offsets: []int64{4}, values: []Value{5}, ops: 2, also: []Name{EndBelowAck},
-			bad:  func(b *book) { b.five(); b.fault(Kill, 52, 53); b.drained(60, 70, 0, 1, 2, 3, 4) },
-			good: func(b *book) { b.five(); b.sent(exact, 6, Unknown, 51, 0); b.fault(Kill, 52, 53); b.drained(60, 70, 0, 1, 2, 3, 4, 5) },
+			bad: func(b *book) { b.five(); b.fault(Kill, 52, 53); b.drained(60, 70, 0, 1, 2, 3, 4) },
+			good: func(b *book) {
+				b.five()
+				b.sent(exact, 6, Unknown, 51, 0)
+				b.fault(Kill, 52, 53)
+				b.drained(60, 70, 0, 1, 2, 3, 4, 5)
+			},
 		}, {
 			name: "shown and then lost", want: LostRead, offsets: []int64{1}, values: []Value{2}, ops: 2, also: []Name{EndBelowRead},
 			bad: func(b *book) {
@@ -174,8 +179,12 @@ func TestChecks(t *testing.T) {
 			},
 		}, {
 			name: "a record that nobody sent", want: Invented, offsets: []int64{5}, values: []Value{77}, ops: 1,
-			bad:  func(b *book) { b.five(); b.polled(ann, 60, 70, 0, 1, 2, 3, 4, 5, 77) },
-			good: func(b *book) { b.five(); b.sent(other, 77, Unknown, 60, 0); b.polled(ann, 60, 70, 0, 1, 2, 3, 4, 5, 77) },
+			bad: func(b *book) { b.five(); b.polled(ann, 60, 70, 0, 1, 2, 3, 4, 5, 77) },
+			good: func(b *book) {
+				b.five()
+				b.sent(other, 77, Unknown, 60, 0)
+				b.polled(ann, 60, 70, 0, 1, 2, 3, 4, 5, 77)
+			},
 		}, {
 			name: "a record of another partition", want: Invented, offsets: []int64{5}, values: []Value{6}, ops: 2,
 			bad: func(b *book) {
@@ -347,16 +356,40 @@ func TestChecks(t *testing.T) {
 			good: func(b *book) { b.five(); b.polled(ann, 55, 60, 5).Offset = 5 },
 		}, {
 			name: "by time, past a record", want: WrongForTime, offsets: []int64{2}, values: []Value{0}, ops: 1,
-			bad:  func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, 3, 61, 62).Time = 1003 },
-			good: func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, 3, 61, 62).Time = 1004 },
+			bad: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, 3, 61, 62).Time = 1003
+			},
+			good: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, 3, 61, 62).Time = 1004
+			},
 		}, {
 			name: "by time, to one that is too old", want: WrongForTime, offsets: []int64{1}, values: []Value{2}, ops: 2,
-			bad:  func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, 1, 61, 62).Time = 1003 },
-			good: func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, 1, 61, 62).Time = 1002 },
+			bad: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, 1, 61, 62).Time = 1003
+			},
+			good: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, 1, 61, 62).Time = 1002
+			},
 		}, {
 			name: "by time, none", want: WrongForTime, offsets: []int64{4}, values: []Value{0}, ops: 1,
-			bad:  func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, Nowhere, 61, 62).Time = 1005 },
-			good: func(b *book) { b.five(); b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5); b.list(ForTime, Nowhere, 61, 62).Time = 1006 },
+			bad: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, Nowhere, 61, 62).Time = 1005
+			},
+			good: func(b *book) {
+				b.five()
+				b.polled(ann, 55, 60, 0, 1, 2, 3, 4, 5)
+				b.list(ForTime, Nowhere, 61, 62).Time = 1006
+			},
 		}, {
 			name: "by time, below the log start", want: WrongForTime, offsets: []int64{2}, values: []Value{0}, ops: 2,
 			bad:  func(b *book) { b.five(); b.list(Earliest, 3, 55, 56); b.list(ForTime, 2, 61, 62).Time = 1003 },
