@@ -51,9 +51,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	c.awaitAcks(t, 100)
-	c.writers.end()
-	topics = append(topics, passing()...)
-	c.finish(t, topics)
+	c.finish(t, append(topics, passing()...)...)
 	if n := len(b.segments(t, "synced", 0)); n < 2 {
 		t.Errorf("%d segments: no roll was among what was interrupted", n)
 	}
@@ -133,10 +131,24 @@ func (c *crowd) recreate(t *testing.T) (last func() []crowdTopic) {
 	}
 }
 
-// finish drains the topics, now that nobody writes any more, and drains them again after a restart and after a kill: they
-// must have the same ends each time.
-func (c *crowd) finish(t testing.TB, topics []crowdTopic) {
+// writeAll makes one topic, to which the first three sorts of producers write.
+func (c *crowd) writeAll(t testing.TB, name string, partitions int32) crowdTopic {
 	t.Helper()
+	topic, err := c.create(within(t, patience), name, partitions, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range writings()[:3] {
+		c.write(&c.writers, topic, w, false)
+	}
+	return topic
+}
+
+// finish ends the producers and drains the topics, and drains them again after a restart and after a kill: they must have
+// the same ends each time, and nothing but sound batches in their files.
+func (c *crowd) finish(t testing.TB, topics ...crowdTopic) {
+	t.Helper()
+	c.writers.end()
 	var before [][]int64
 	for _, again := range []func(){func() {}, func() { c.b.restart() }, func() { c.b.crash() }} {
 		again()
@@ -154,6 +166,11 @@ func (c *crowd) finish(t testing.TB, topics []crowdTopic) {
 		before = ends
 	}
 	c.readers.end()
+	for _, topic := range topics {
+		for p := range topic.partitions {
+			c.b.batches(t, topic.name, p)
+		}
+	}
 }
 
 // listed returns the names of what is in a folder; none if it cannot be read.

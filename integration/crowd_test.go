@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -56,6 +57,7 @@ type crowd struct {
 	rngLock sync.Mutex
 	rng     *rand.Rand // every client takes its own from it
 
+	noise   noise
 	acks    atomic.Int64
 	values  atomic.Uint64
 	codec   *record.Decompressor
@@ -105,7 +107,7 @@ func (g *group) context() (context.Context, context.CancelFunc) {
 
 func newCrowd(b *broker, rng *rand.Rand) *crowd {
 	return &crowd{
-		b: b, rec: history.NewRecorder(), rng: rng, codec: record.NewDecompressor(16 << 20),
+		b: b, rec: history.NewRecorder(), rng: rng, codec: record.NewDecompressor(16 << 20), noise: newNoise(floodBytes),
 		writers: newGroup(), readers: newGroup(),
 	}
 }
@@ -202,30 +204,39 @@ func (c *crowd) partition(t crowdTopic, index int32) int32 {
 	return c.rec.Partition(history.Partition{Topic: t.name, Generation: t.generation, Index: index})
 }
 
-// payload is the content of a record: its value, and bytes that follow from it.
-func payload(v history.Value, size int) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 8+size), uint64(v))
-	for i, x := 0, uint64(v); i < size; i++ {
-		x = x*6364136223846793005 + 1442695040888963407
-		b = append(b, byte(x>>56)&0x5f) // codecs find something to do
+// noise is bytes out of which the contents of records are cut.
+type noise []byte
+
+// noiseStarts is how many different cuts there are of each size.
+const noiseStarts = 4 << 10
+
+func newNoise(longest int) noise {
+	n := make(noise, noiseStarts+longest)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range n {
+		n[i] = byte(rng.IntN(64)) // codecs find something to do
 	}
-	return b
+	return n
+}
+
+// payload is the content of a record: its value, and bytes that follow from it.
+func (n noise) payload(v history.Value, size int) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 8+size), uint64(v))
+	start := int(v % noiseStarts)
+	return append(b, n[start:start+size]...)
 }
 
 // valueOf is the inverse of payload.
-func valueOf(b []byte) history.Value {
+func (n noise) valueOf(b []byte) history.Value {
 	if len(b) < 8 {
 		return history.Garbled
 	}
-	v := binary.BigEndian.Uint64(b)
-	x := v
-	for _, have := range b[8:] {
-		x = x*6364136223846793005 + 1442695040888963407
-		if have != byte(x>>56)&0x5f {
-			return history.Garbled
-		}
+	v := history.Value(binary.BigEndian.Uint64(b))
+	start, size := int(v%noiseStarts), len(b)-8
+	if size > len(n)-noiseStarts || !bytes.Equal(b[8:], n[start:start+size]) {
+		return history.Garbled
 	}
-	return history.Value(v)
+	return v
 }
 
 // writing is how a producer writes.
@@ -268,7 +279,7 @@ func (c *crowd) write(g *group, topic crowdTopic, w writing, abandon bool) {
 		p, at := rng.Int32N(topic.partitions), time.Now().Add(time.Duration(rng.IntN(100)-50)*time.Millisecond)
 		v := history.Value(c.values.Add(1))
 		op := book.Begin(history.Op{Kind: history.Send, Partition: c.partition(topic, p), Value: v, Time: at.UnixMilli(), Offset: history.Nowhere})
-		r := &kgo.Record{Topic: topic.name, Partition: p, Value: payload(v, rng.IntN(w.size)), Timestamp: at}
+		r := &kgo.Record{Topic: topic.name, Partition: p, Value: c.noise.payload(v, rng.IntN(w.size)), Timestamp: at}
 		cl.Produce(ctx, r, func(r *kgo.Record, err error) { // waits while 200 are on their way
 			switch {
 			case err == nil && w.delivery != history.AtMostOnce:
@@ -317,7 +328,7 @@ func (c *crowd) refused(g *group, topic crowdTopic) {
 			p, v := rng.Int32N(topic.partitions), history.Value(c.values.Add(1))
 			op := book.Begin(history.Op{Kind: history.Send, Partition: c.partition(topic, p), Value: v, Time: history.Nowhere, Offset: history.Nowhere})
 			batch := record.NewBuilder(0)
-			batch.Add(time.Now().UnixMilli(), nil, payload(v, 100))
+			batch.Add(time.Now().UnixMilli(), nil, c.noise.payload(v, 100))
 			built, err := batch.Build()
 			if err != nil {
 				c.complain("build a batch: %v", err)

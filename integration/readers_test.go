@@ -59,7 +59,7 @@ func (c *crowd) follow(g *group, topic crowdTopic, fromEnd bool) {
 				}
 				for _, r := range f.Records {
 					op.Records = append(op.Records, history.Record{
-						Offset: r.Offset, Value: valueOf(r.Value), Time: r.Timestamp.UnixMilli(), Epoch: r.LeaderEpoch,
+						Offset: r.Offset, Value: c.noise.valueOf(r.Value), Time: r.Timestamp.UnixMilli(), Epoch: r.LeaderEpoch,
 					})
 				}
 				book.Add(op)
@@ -176,7 +176,7 @@ func (a *asker) fetch(ctx context.Context, topic crowdTopic, p int32, from int64
 			}
 			if int64(r.Offset) >= from {
 				op.Records = append(op.Records, history.Record{
-					Offset: int64(r.Offset), Value: valueOf(r.Value), Time: r.Timestamp, Epoch: batch.LeaderEpoch(),
+					Offset: int64(r.Offset), Value: a.c.noise.valueOf(r.Value), Time: r.Timestamp, Epoch: batch.LeaderEpoch(),
 				})
 			}
 		}
