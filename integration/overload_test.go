@@ -27,7 +27,6 @@ const (
 	floodPartitions  = 8        //
 	slowReaders      = 8        // consumers that take what they are sent far more slowly than it comes
 	diskRate         = 48 << 20 // bytes a second of the slow disk
-	probePatience    = 5 * time.Second
 
 	// requestBudget is a quarter of what the producers send at a time. The broker may have so much of it in memory, once
 	// more what the collector has not come to yet, and what a process takes.
@@ -118,8 +117,13 @@ func TestOverload(t *testing.T) {
 			t.Logf("memory: %d MiB before, %d MiB at most", start>>20, peak>>20)
 			for _, kind := range slices.Sorted(maps.Keys(idle)) {
 				t.Logf("%s: idle %v, loaded %v", kind, summary(idle[kind]), summary(loaded[kind]))
-				if len(loaded[kind]) < 3 || quantile(loaded[kind], 99) > probePatience {
-					t.Errorf("%s: not answered within %v", kind, probePatience)
+				// Nobody who asks for little waits for the disk. Where it is the processor that is short, the clients here
+				// have most of it, and the figures say little of the broker.
+				if p50, p99 := quantile(loaded[kind], 50), quantile(loaded[kind], 99); test.slow && (p50 > f.wait()/4 || p99 > 2*f.wait()) {
+					t.Errorf("%s: p50 %v and p99 %v, while a producer waits %v for the disk", kind, p50, p99, f.wait())
+				}
+				if len(loaded[kind]) == 0 {
+					t.Errorf("%s: never answered", kind)
 				}
 			}
 			if peak > overloadMemory && !raceEnabled() {

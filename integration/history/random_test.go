@@ -3,19 +3,26 @@ package history
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
 )
 
-const (
-	randomHistories = 400
-	randomSteps     = 1500
-)
+const randomSteps = 1000
+
+// randomHistories is how many histories are made, and how many at most are broken in each way.
+func randomHistories() (made uint64, broken int) {
+	if os.Getenv("SEGUE_LONG") == "1" {
+		return 20_000, 2000
+	}
+	return 200, 25
+}
 
 // TestLegalHistories: whatever a sound log does, nothing is found.
 func TestLegalHistories(t *testing.T) {
-	for seed := range uint64(randomHistories) {
+	made, _ := randomHistories()
+	for seed := range made {
 		h := legal(seed, randomSteps)
 		if err := Check(h).Err(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -293,12 +300,13 @@ func TestBrokenHistories(t *testing.T) {
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			done := 0
-			for seed := range uint64(randomHistories) {
+			made, most := randomHistories()
+			for seed := range made {
 				h := legal(seed, randomSteps)
 				if !m.do(h, rand.New(rand.NewPCG(seed, 2))) {
 					continue
 				}
-				if done++; done > 60 {
+				if done++; done > most {
 					return
 				}
 				found := Check(h).Found
@@ -306,7 +314,7 @@ func TestBrokenHistories(t *testing.T) {
 					t.Errorf("seed %d: none of %v is found, but %v", seed, m.want, found)
 				}
 			}
-			if done < 40 {
+			if done < most {
 				t.Errorf("only %d histories could be broken so", done)
 			}
 		})
