@@ -48,37 +48,6 @@ func readTests() []checkTest {
 				b.polled(ann, 62, 63, 4, 5)
 			},
 		}, {
-			name: "a later record at a lower offset", want: NonmonotonicSend, offsets: []int64{0}, values: []Value{2}, ops: 2,
-			also: []Name{Reordered},
-			bad:  func(b *book) { b.acked(exact, 1, 1, 1, 3); b.acked(exact, 2, 0, 1, 2) },
-			good: func(b *book) { b.acked(exact, 1, 1, 1, 3); b.acked(other, 2, 0, 1, 2) },
-		}, {
-			name: "not in the order of the sends", want: Reordered, offsets: []int64{0, 1}, values: []Value{2, 1}, ops: 3,
-			bad: func(b *book) {
-				b.sent(exact, 1, Unknown, 1, 0)
-				b.sent(exact, 2, Unknown, 2, 0)
-				b.polled(ann, 5, 6, 0, 2, 1)
-			},
-			good: func(b *book) {
-				b.sent(exact, 1, Unknown, 1, 0)
-				b.sent(other, 2, Unknown, 2, 0)
-				b.polled(ann, 5, 6, 0, 2, 1)
-			},
-		}, {
-			name: "not in order, without acknowledgements", want: Reordered, offsets: []int64{0, 1}, values: []Value{2, 1}, ops: 3,
-			bad: func(b *book) {
-				b.sent(careless, 1, Unknown, 1, 0)
-				b.sent(careless, 2, Unknown, 20, 0)
-				b.fault(Pause, 21, 22)
-				b.polled(ann, 50, 60, 0, 2, 1)
-			},
-			good: func(b *book) {
-				b.sent(careless, 1, Unknown, 1, 0)
-				b.fault(Pause, 10, 12)
-				b.sent(careless, 2, Unknown, 20, 0)
-				b.polled(ann, 50, 60, 0, 2, 1)
-			},
-		}, {
 			name: "the end is below an acknowledgement", want: EndBelowAck, offsets: []int64{4}, values: []Value{0}, ops: 2,
 			bad:  func(b *book) { b.five(); b.list(Latest, 4, 51, 55) },
 			good: func(b *book) { b.five(); b.list(Latest, 4, 49, 55) },

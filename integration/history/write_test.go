@@ -113,6 +113,54 @@ func writeTests() []checkTest {
 			name: "another timestamp", want: Altered, offsets: []int64{0}, values: []Value{1}, ops: 2,
 			bad:  func(b *book) { b.acked(exact, 1, 0, 1, 2); b.polled(ann, 3, 4, 0, 1).Records[0].Time++ },
 			good: func(b *book) { b.acked(exact, 1, 0, 1, 2); b.polled(ann, 3, 4, 0, 1) },
+		}, {
+			name: "a later record at a lower offset", want: NonmonotonicSend, offsets: []int64{0}, values: []Value{2}, ops: 2,
+			also: []Name{Reordered},
+			bad:  func(b *book) { b.acked(exact, 1, 1, 1, 3); b.acked(exact, 2, 0, 1, 2) },
+			good: func(b *book) { b.acked(exact, 1, 1, 1, 3); b.acked(other, 2, 0, 1, 2) },
+		}, {
+			name: "not in the order of the sends", want: Reordered, offsets: []int64{0, 1}, values: []Value{2, 1}, ops: 3,
+			bad: func(b *book) {
+				b.sent(exact, 1, Unknown, 1, 0)
+				b.sent(exact, 2, Unknown, 2, 0)
+				b.polled(ann, 5, 6, 0, 2, 1)
+			},
+			good: func(b *book) {
+				b.sent(exact, 1, Unknown, 1, 0)
+				b.sent(other, 2, Unknown, 2, 0)
+				b.polled(ann, 5, 6, 0, 2, 1)
+			},
+		}, {
+			name: "not in order, and nothing is deleted", want: Reordered, offsets: []int64{1, 3}, values: []Value{2, 1}, ops: 3,
+			bad: func(b *book) {
+				b.acked(other, 3, 0, 1, 2)
+				b.acked(careful, 1, 3, 1, 20)
+				b.acked(careful, 2, 4, 2, 20)
+				b.fault(Kill, 5, 6)
+				b.acked(other, 4, 2, 7, 8)
+				b.polled(ann, 50, 60, 1, 2, 4, 1, 2)
+			},
+			good: func(b *book) { // the first time that 1 was sent it came to 0
+				b.acked(careful, 1, 3, 1, 20)
+				b.acked(careful, 2, 4, 2, 20)
+				b.fault(Kill, 5, 6)
+				b.acked(other, 4, 2, 7, 8)
+				b.polled(ann, 50, 60, 1, 2, 4, 1, 2).LogStart = 1
+			},
+		}, {
+			name: "not in order, without acknowledgements", want: Reordered, offsets: []int64{0, 1}, values: []Value{2, 1}, ops: 3,
+			bad: func(b *book) {
+				b.sent(careless, 1, Unknown, 1, 0)
+				b.sent(careless, 2, Unknown, 20, 0)
+				b.fault(Pause, 21, 22)
+				b.polled(ann, 50, 60, 0, 2, 1)
+			},
+			good: func(b *book) {
+				b.sent(careless, 1, Unknown, 1, 0)
+				b.fault(Pause, 10, 12)
+				b.sent(careless, 2, Unknown, 20, 0)
+				b.polled(ann, 50, 60, 0, 2, 1)
+			},
 		},
 	}
 }

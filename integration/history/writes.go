@@ -9,13 +9,11 @@ import (
 // among the others of its producer, and is there once.
 func (t *trail) writes() {
 	t.acknowledgements()
-	type latest struct {
-		send   int32 // index in h.Ops
-		offset int64
-	}
-	newest := map[int32]latest{} // by producer: its newest record so far
+	newest, seen := map[int32]latest{}, int64(0) // by producer: its newest record so far
 	epoch, epochFrom := int32(Nowhere), (*cell)(nil)
 	for offset, c := range t.log.between(0, math.MaxInt64) {
+		hole := seen < offset
+		seen++
 		witness := c.first
 		if c.poll != 0 {
 			witness = c.poll
@@ -39,11 +37,18 @@ func (t *trail) writes() {
 		t.place[index] = offset
 		before, any := newest[send.Client]
 		if any && index < before.send {
-			t.swapped(before.offset, offset, &t.h.Ops[before.send], send, t.op(witness))
+			t.swapped(before, offset, send, t.op(witness))
 			continue
 		}
-		newest[send.Client] = latest{index, offset}
+		newest[send.Client] = latest{index, offset, hole}
 	}
+}
+
+// latest is where the newest record of a producer was found first.
+type latest struct {
+	send   int32 // index in h.Ops
+	offset int64
+	hole   bool // of an offset below it nobody knows what was there
 }
 
 // acknowledgements checks that the offsets which a producer is told ascend.
@@ -85,12 +90,20 @@ func (t *trail) twice(first, offset int64, c *cell, send *Op) {
 }
 
 // swapped judges a record that is behind a later one of its producer.
-func (t *trail) swapped(first, offset int64, later, send, witness *Op) {
-	if t.h.Clients[send.Client].Delivery == AtMostOnce && t.faultWithin(send.Invoke, later.Invoke) {
-		return // it went over another connection
+func (t *trail) swapped(before latest, offset int64, send, witness *Op) {
+	later := &t.h.Ops[before.send]
+	switch t.h.Clients[send.Client].Delivery {
+	case AtMostOnce:
+		if t.faultWithin(send.Invoke, later.Invoke) {
+			return // it went over another connection
+		}
+	case AtLeastOnce:
+		if before.hole && t.faultWithin(send.Invoke, send.Complete) {
+			return // this is the second time that it was sent, and the first is gone
+		}
 	}
 	t.report.add(Finding{
-		Check: Reordered, Partition: t.partition, Offsets: []int64{first, offset}, Values: []Value{later.Value, send.Value},
+		Check: Reordered, Partition: t.partition, Offsets: []int64{before.offset, offset}, Values: []Value{later.Value, send.Value},
 		Text: "a record is behind one that its producer sent after it",
 	}, send, later, witness)
 }
