@@ -148,9 +148,10 @@ func (b *broker) launch() time.Duration {
 	b.starts++
 	ctx, cancel := context.WithTimeout(b.t.Context(), startTimeout)
 	defer cancel()
+	ended := b.run.ended // which is the next run's before this goroutine comes to it, maybe
 	go func() {
 		select {
-		case <-b.run.ended:
+		case <-ended:
 			cancel() // there is nothing to wait for any more
 		case <-ctx.Done():
 		}

@@ -119,11 +119,13 @@ func TestOverload(t *testing.T) {
 			t.Logf("memory: %d MiB before, %d MiB at most", start>>20, peak>>20)
 			for _, kind := range slices.Sorted(maps.Keys(idle)) {
 				t.Logf("%s: idle %v, loaded %v", kind, summary(idle[kind]), summary(loaded[kind]))
-				// Nobody who asks for little waits for the disk. Where it is the processor that is short, the clients here
-				// have most of it, and the figures say little of the broker.
-				p50, p99 := quantile(loaded[kind], 50), quantile(loaded[kind], 99)
-				if test.slow && kind != unrelated && (p50 > f.wait()/4 || p99 > 2*f.wait()) {
-					t.Errorf("%s: p50 %v and p99 %v, while a producer waits %v for the disk", kind, p50, p99, f.wait())
+				// Nobody who asks for little waits for the disk, as producers do. On a machine that is busy with other things
+				// everything waits; how long, the requests without a broker tell.
+				for percent, most := range map[int]time.Duration{50: f.wait() / 4, 99: 2 * f.wait()} {
+					took := quantile(loaded[kind], percent)
+					if test.slow && !raceEnabled() && took > max(most, 20*quantile(loaded[unrelated], percent)) {
+						t.Errorf("%s: p%d %v, while a producer waits %v for the disk", kind, percent, took, f.wait())
+					}
 				}
 				if len(loaded[kind]) == 0 {
 					t.Errorf("%s: never answered", kind)
@@ -160,11 +162,12 @@ func (c *crowd) flood(topic crowdTopic) *flooding {
 		var users sync.WaitGroup
 		for range floodInFlight {
 			book, p := c.rec.Client("floods", history.AtLeastOnce), int32(i%floodPartitions)
+			number := c.partition(topic, p)
 			users.Add(1)
 			c.writers.wait.Go(func() {
 				defer users.Done()
 				for !c.writers.isEnding() {
-					if !c.floodOnce(f, a, book, topic, p) {
+					if !c.floodOnce(f, a, book, topic, p, number) {
 						return
 					}
 				}
@@ -175,14 +178,14 @@ func (c *crowd) flood(topic crowdTopic) *flooding {
 	return f
 }
 
-// floodOnce sends a batch and waits for the answer. It says whether to go on.
-func (c *crowd) floodOnce(f *flooding, a *asker, book *history.Client, topic crowdTopic, p int32) bool {
+// floodOnce sends a batch to a partition, which has that number in the history, and waits for the answer. It says whether to go on.
+func (c *crowd) floodOnce(f *flooding, a *asker, book *history.Client, topic crowdTopic, p, number int32) bool {
 	builder := record.NewBuilder(0)
 	var ops []history.Pending
 	for range floodRecords {
 		v, at := history.Value(c.values.Add(1)), time.Now().UnixMilli()
 		builder.Add(at, nil, c.noise.payload(v, floodBytes))
-		ops = append(ops, book.Begin(history.Op{Kind: history.Send, Partition: c.partition(topic, p), Value: v, Time: at, Offset: history.Nowhere}))
+		ops = append(ops, book.Begin(history.Op{Kind: history.Send, Partition: number, Value: v, Time: at, Offset: history.Nowhere}))
 	}
 	batch, err := builder.Build()
 	if err != nil {
