@@ -3,7 +3,7 @@ GO ?= go
 FUZZTIME ?= 20s
 VERSION ?=
 
-.PHONY: build fmt lint test race fuzz integration bench cross
+.PHONY: build fmt lint test race fuzz integration long bench cross
 
 build: ## one static binary, ./broker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o broker ./cmd/broker
@@ -31,6 +31,12 @@ fuzz: ## each fuzz target for FUZZTIME
 
 integration: ## the black-box tests on the built binary; kcat is used where it is installed
 	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
+
+long: ## what proves durability, at length: crash points, failed operations, kills, power cuts; an hour or two
+	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local
+	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 30m ./integration/history
+	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
+		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd' ./integration
 
 bench: ## the benchmarks of the hot paths
 	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server

@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"internal/handler/fetch":     5,
 	"internal/console":           5,
 	"internal/server":            4,
+	"internal/inspect":           4,
 	"internal/coordinator/group": 4,
 	"internal/coordinator/txn":   4,
 	"internal/coordinator":       3,
@@ -33,6 +34,7 @@ var floors = map[string]int{
 	"internal/catalog":           2,
 	"protocol":                   1,
 	"storage":                    1,
+	"integration/history":        0,
 	"storage/record":             0,
 	"storage/vfs":                0,
 	"internal/config":            0,
@@ -50,6 +52,8 @@ var forbidden = map[string][]string{
 var onlyIn = map[string]string{
 	"github.com/prometheus/client_golang": "internal/console",
 	"github.com/spf13/pflag":              "cmd/broker",
+	"github.com/spf13/cobra":              "cmd/broker",
+	"github.com/schollz/progressbar":      "internal/inspect",
 	"github.com/magiconair/properties":    "internal/config",
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +35,8 @@ type broker struct {
 	overrides []string
 	flags     []string // of the command line, beside overrides
 	env       []string // of the process; there is nothing else in it
+	binary    string   // the broker's; brokerBinary unless the test has built another
+	under     []string // a command that runs it, and becomes it; nil for none
 	run       *process // nil while it does not run
 	starts    int
 	tolerated func(entry) bool // errors in the log that the test expects; nil for none
@@ -62,7 +65,7 @@ func start(t testing.TB, overrides ...string) *broker {
 // newBroker returns a broker that is not started yet.
 func newBroker(t testing.TB, overrides ...string) *broker {
 	t.Helper()
-	b := &broker{t: t, dir: filepath.Join(t.TempDir(), "data"), overrides: overrides}
+	b := &broker{t: t, dir: filepath.Join(t.TempDir(), "data"), binary: brokerBinary, overrides: overrides}
 	b.addr, b.http = freeAddr(t), freeAddr(t)
 	t.Cleanup(b.cleanup)
 	return b
@@ -102,13 +105,25 @@ func (b *broker) args() []string {
 // execute runs the binary with any arguments.
 func execute(t testing.TB, args ...string) *process {
 	t.Helper()
-	return executeIn(t, nil, args...)
+	return executeIn(t, brokerBinary, nil, args...)
 }
 
-// executeIn runs the binary in an environment.
-func executeIn(t testing.TB, env []string, args ...string) *process {
+// executeIn runs a binary in an environment.
+func executeIn(t testing.TB, binary string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(brokerBinary, args...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
+	return executeCommand(t, env, append([]string{binary}, args...))
+}
+
+// execute runs the broker's binary as the test wants it.
+func (b *broker) execute() *process {
+	b.t.Helper()
+	return executeCommand(b.t, b.env, slices.Concat(b.under, []string{b.binary}, b.args()))
+}
+
+// executeCommand runs a command in an environment.
+func executeCommand(t testing.TB, env, command []string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(command[0], command[1:]...), log: newJournal(), output: newJournal(), ended: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.output
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"GORACE=atexit_sleep_ms=0"}, env...) // and nothing else that could configure it
@@ -143,13 +158,14 @@ func (b *broker) launch() time.Duration {
 		b.t.Fatal("the broker runs already")
 	}
 	begun := time.Now()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = b.execute()
 	b.starts++
 	ctx, cancel := context.WithTimeout(b.t.Context(), startTimeout)
 	defer cancel()
+	ended := b.run.ended // which is the next run's before this goroutine comes to it, maybe
 	go func() {
 		select {
-		case <-b.run.ended:
+		case <-ended:
 			cancel() // there is nothing to wait for any more
 		case <-ctx.Done():
 		}
@@ -181,7 +197,7 @@ func (b *broker) crash() time.Duration {
 // interrupt starts the broker and kills it as soon as its log has so many lines.
 func (b *broker) interrupt(lines int) {
 	b.t.Helper()
-	b.run = executeIn(b.t, b.env, b.args()...)
+	b.run = b.execute()
 	b.starts++
 	eventually(b.t, startTimeout, fmt.Sprint("the log has ", lines, " lines"), func() bool {
 		entries, _ := b.run.log.all()

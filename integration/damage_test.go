@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/storage/record"
@@ -141,6 +143,120 @@ func (b *broker) checkDamaged(t *testing.T, damaged, batches int64) {
 	if first, end := b.offsets(t, "t", 0); first != 0 || end < batches {
 		t.Errorf("start %d: offsets %d to %d, want 0 to %d or more", b.starts, first, end, batches)
 	}
+}
+
+// TestDamagedCatalog: a broker does not start on a catalog that is damaged, or gone. It says which file it is and what to
+// do, ends with 1, and once the catalog is back everything else is there as it was.
+func TestDamagedCatalog(t *testing.T) {
+	b := start(t)
+	b.createTopic(t, "t", 1)
+	fill(t, b.dial(t), "t", 10, time.Now())
+	b.stop()
+	folder, kept := filepath.Join(b.dir, "@catalog-0"), filepath.Join(t.TempDir(), "kept")
+	if err := os.CopyFS(kept, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, "00000000000000000000.log")
+	for _, test := range []struct {
+		name  string
+		spoil func() error
+		want  []string
+	}{
+		{"a flipped bit", func() error { return flipByte(file, 90) }, []string{file, "broker log verify", "copy"}},
+		{"gone", func() error { return os.RemoveAll(folder) }, []string{folder, "no catalog", "t-0", "copy"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.spoil(); err != nil {
+				t.Fatal(err)
+			}
+			p := execute(t, b.args()...)
+			if code := p.exitCode(t); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			for _, want := range test.want {
+				if said := p.log.String(); !strings.Contains(said, want) {
+					t.Errorf("it does not say %q:\n%s", want, said)
+				}
+			}
+			v := execute(t, "log", "verify", b.dir)
+			if code := v.exitCode(t); code != 1 || !strings.Contains(v.output.String(), "does not start") {
+				t.Errorf("verify ends with %d and prints\n%s", code, v.output)
+			}
+			if err := os.RemoveAll(folder); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(folder, os.DirFS(kept)); err != nil {
+				t.Fatal(err)
+			}
+			b.launch()
+			if n := len(b.consumePartition(t, "t", 0)); n != 10 {
+				t.Errorf("%d records, want 10", n)
+			}
+			b.stop()
+		})
+	}
+}
+
+// TestLogCommands: what verify and dump say of the same data while the broker runs, after a kill, after a stop, and when a
+// bit has flipped, which a real client is told of too.
+func TestLogCommands(t *testing.T) {
+	b := start(t)
+	b.tolerated = func(e entry) bool { return strings.Contains(e.raw, "corrupt") || strings.Contains(e.raw, "damage") }
+	b.createTopic(t, "t", 1, "segment.bytes", "1048576")
+	fill(t, b.dial(t), "t", 250, time.Now())
+	run := func(want int, args ...string) string {
+		t.Helper()
+		p := execute(t, append([]string{"log"}, args...)...)
+		if code := p.exitCode(t); code != want {
+			t.Errorf("%q ends with %d, want %d:\n%s%s", args, code, want, p.output, p.log)
+		}
+		return p.output.String() + p.log.String()
+	}
+	if said := run(2, "verify", b.dir); !strings.Contains(said, fmt.Sprint(b.run.cmd.Process.Pid)) || !strings.Contains(said, b.dir) {
+		t.Errorf("it does not say who has the directory: %s", said)
+	}
+	b.kill()
+	if said := run(0, "verify", b.dir); !strings.Contains(said, "251 batches") && !strings.Contains(said, "252 batches") || !strings.Contains(said, ": sound") {
+		t.Errorf("after a kill: %s", said)
+	}
+	b.launch()
+	b.stop()
+	run(0, "verify", "--deep", "--override", "log.dirs="+b.dir)
+	if said := run(0, "dump", "--records", "--from", "7", "--to", "8", b.folder("t", 0)); !strings.Contains(said, "offset 7, 1 record") {
+		t.Errorf("dump: %.1000s", said)
+	}
+	file, _ := b.flip(t, "t", 125, 16)
+	if said := run(1, "verify", b.dir); !strings.Contains(said, file) || !strings.Contains(said, "offset 125") {
+		t.Errorf("after a flipped bit: %s", said)
+	}
+	if said := run(1, "dump", "--json", b.folder("t", 0)); !strings.Contains(said, `"fromOffset":125,"toOffset":126`) {
+		t.Errorf("dump: %.1000s", said)
+	}
+	b.launch()
+	b.checkDamaged(t, 125, 250)
+	cl := b.client(t, kgo.KeepRetryableFetchErrors(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().At(125)}}))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); errors.Is(err, kerr.CorruptMessage) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if n := fetches.NumRecords(); n > 0 {
+			t.Fatalf("a client is given %d records of a damaged batch", n)
+		}
+	}
+}
+
+func flipByte(file string, at int) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	data[at] ^= 1
+	return os.WriteFile(file, data, 0o644)
 }
 
 // TestLostIndex: an index is a hint. One that is missing or wrong is made again.

@@ -4,78 +4,34 @@ package integration
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"segue/integration/history"
 	"segue/storage/record"
 )
-
-const kills = 10
-
-// TestKill kills the broker again and again while producers write and a consumer reads. Nothing that was acknowledged,
-// or shown to the consumer, may be lost. That holds for a kill also where syncs run behind the acknowledgements: what was
-// written is the kernel's.
-func TestKill(t *testing.T) {
-	for name, settings := range map[string][]string{
-		"synced before the ack": nil,
-		"synced behind the ack": {"log.flush.interval.messages=100000"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := start(t, settings...)
-			const partitions = 4
-			// Small segments and indexes, so that rolls are among what is interrupted.
-			b.createTopic(t, "t", partitions, "segment.bytes", "1048576", "segment.index.bytes", "600")
-			l := newLedger("t", partitions)
-			for _, d := range deliveries() {
-				l.run(t, b, d.name+"-1", d)
-				l.run(t, b, d.name+"-2", d)
-			}
-			reader := follow(t, b, "t", partitions)
-			for range kills {
-				l.awaitAcks(t, rand.Int64N(3000))
-				b.kill()
-				known := l.highest() // no more can come while the broker is down
-				b.launch()
-				for p, want := range known {
-					if _, end := b.offsets(t, "t", int32(p)); end < want {
-						t.Errorf("partition %d ends at %d, and %d was acknowledged", p, end, want-1)
-					}
-				}
-			}
-			l.awaitAcks(t, 100)
-			l.finish(t)
-			l.check(t, b)
-			reader.check(t, b, "t")
-			if n := len(b.segments(t, "t", 0)); n < 2 {
-				t.Errorf("%d segments: no roll was among what was interrupted", n)
-			}
-			b.restart()
-			l.check(t, b)
-		})
-	}
-}
 
 // TestKillAtStart kills the broker while it starts, at every line that it logs there, over data that a kill has left.
 func TestKillAtStart(t *testing.T) {
 	b := start(t)
-	b.createTopic(t, "t", 2)
-	l := newLedger("t", 2)
-	d := deliveries()[0]
-	l.run(t, b, d.name, d)
+	c := newCrowd(b, seeded(t))
+	topic := c.writeAll(t, "t", 2)
+	c.follow(&c.readers, topic, false)
 	for lines := range 4 {
-		l.awaitAcks(t, 50)
+		c.awaitAcks(t, 50)
+		kill := c.rec.Fault(history.Kill)
 		b.kill()
 		for range 3 {
 			b.interrupt(lines)
 		}
 		b.launch()
+		kill.End(history.OK, history.Nowhere)
 	}
-	l.awaitAcks(t, 50)
-	l.finish(t)
-	l.check(t, b)
+	c.awaitAcks(t, 50)
+	c.finish(t, topic)
+	c.check(t)
 }
 
 // producerIDOf asks for a producer id.

@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/integration/history"
 )
 
 // TestVersionAndHelp: what a person asks first.
@@ -147,7 +149,6 @@ func TestStop(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			b := start(t)
-			b.createTopic(t, "t", 4)
 			b.createTopic(t, "quiet", 1)
 			for range 10 {
 				b.dial(t) // and says nothing
@@ -158,18 +159,18 @@ func TestStop(t *testing.T) {
 			if _, err := half.conn.Write([]byte{0, 0, 1, 0, 0}); err != nil { // the beginning of a request
 				t.Fatal(err)
 			}
-			l := newLedger("t", 4)
-			for _, d := range deliveries() {
-				l.run(t, b, d.name, d)
-			}
-			l.awaitAcks(t, 200)
+			c := newCrowd(b, seeded(t))
+			topic := c.writeAll(t, "t", 4)
+			c.awaitAcks(t, 200)
+			stop := c.rec.Fault(history.Stop)
 			if took := b.stopBy(signal); took > prompt {
 				t.Errorf("the stop took %v, want no longer than %v whatever clients wait for", took, prompt)
 			}
 			b.launch()
-			l.awaitAcks(t, 200)
-			l.finish(t)
-			l.check(t, b)
+			stop.End(history.OK, history.Nowhere)
+			c.awaitAcks(t, 200)
+			c.finish(t, topic)
+			c.check(t)
 			b.stop()
 		})
 	}

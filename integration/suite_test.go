@@ -37,11 +37,11 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes the broker's binary.
-func build(to string) error {
+// build makes the broker's binary, with flags beside those that it needs.
+func build(to string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	args := []string{"build", "-o", to}
+	args := append([]string{"build", "-o", to}, flags...)
 	environ := append(os.Environ(), "CGO_ENABLED=0")
 	if raceEnabled() {
 		args = append(args, "-race")

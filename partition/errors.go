@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"segue/storage"
+	"segue/storage/record"
 )
 
 // errClosed is why a partition that was closed or deleted answers nothing more. Clients look for the leader anew.
@@ -65,6 +66,7 @@ func (e *refusal) Unwrap() error { return e.code }
 //     sent.
 //   - A batch that is damaged on disk is CORRUPT_MESSAGE, as what Kafka's CorruptRecordException becomes in a fetch: a
 //     consumer stops there and says so, instead of asking again for ever as it would for KAFKA_STORAGE_ERROR.
+//   - A batch that unpacks to more than the broker has the memory for is MESSAGE_TOO_LARGE: asking again is of no use.
 //   - A folder in an older format is UNSUPPORTED_FOR_MESSAGE_FORMAT.
 //   - A checkpoint that is not there is nothing that a client asked for; should it ever get that far it is
 //     UNKNOWN_SERVER_ERROR.
@@ -95,6 +97,8 @@ func codeOf(err error) *kerr.Error {
 		return kerr.UnsupportedForMessageFormat
 	case errors.Is(err, storage.ErrNotFound):
 		return kerr.UnknownServerError
+	case errors.Is(err, record.ErrTooLarge):
+		return kerr.MessageTooLarge
 	case errors.As(err, &corrupt):
 		return kerr.CorruptMessage
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
 	"segue/partition"
@@ -280,4 +281,96 @@ func (t *trial) live(disk *vfs.Crashable, epoch int32, c partition.Config) *vfs.
 		return disk
 	}
 	return next
+}
+
+// A new producer has two batches in flight when the disk is full for the first and not for the second: what it sent
+// second must not be written first, which the log alone would allow, since it knows nothing of the producer.
+func TestFirstBatchNotWritten(t *testing.T) {
+	ctx := context.Background()
+	store := logtest.NewMemory()
+	p, err := partition.Open(ctx, store, theID, 0, testConfig(), codecs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(s sent, want string) {
+		t.Helper()
+		got := "ok"
+		if _, err := p.Append(ctx, -1, s.batch(t), partition.Client); err != nil {
+			got = code(err)
+		}
+		if got != want {
+			t.Errorf("sequence %d in epoch %d: %s, want %s", s.seq, s.epoch, got, want)
+		}
+	}
+	log := store.Log(theID)
+	log.RefuseWrites(syscall.ENOSPC)
+	try(sent{seq: 0, count: 2}, "KAFKA_STORAGE_ERROR")
+	try(sent{id: 1, seq: 7, count: 2}, "KAFKA_STORAGE_ERROR") // one whose batches were deleted
+	try(sent{id: 2, seq: 0, count: 1}, "KAFKA_STORAGE_ERROR")
+	log.RefuseWrites(nil)
+	try(sent{seq: 2, count: 1}, "OUT_OF_ORDER_SEQUENCE_NUMBER")
+	try(sent{seq: 0, count: 2}, "ok")
+	try(sent{seq: 2, count: 1}, "ok")
+	try(sent{id: 1, seq: 9, count: 1}, "OUT_OF_ORDER_SEQUENCE_NUMBER")
+	try(sent{id: 1, seq: 7, count: 2}, "ok")
+	try(sent{id: 2, epoch: 1, seq: 0, count: 5}, "ok") // it has given that batch up
+	try(sent{id: 3, seq: 4, count: 1}, "ok")
+	if err := p.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRetryOfARecordThatRetentionTook has retention take all that a producer ever wrote, and the process die before
+// anything else was saved. A retry of its batch is still known for one.
+func TestRetryOfARecordThatRetentionTook(t *testing.T) {
+	ctx := context.Background()
+	disk := vfs.NewCrashable()
+	c := testConfig()
+	c.Log.SegmentBytes, c.Log.RetentionBytes = 500, 1000
+	open := func(disk *vfs.Crashable, epoch int32) (*storage.Dir, *partition.Partition) {
+		dir, err := storage.OpenDir("data", storage.Options{FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := partition.Open(ctx, partition.Local(dir), theID, epoch, c, codecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir, p
+	}
+	send := func(p *partition.Partition, s sent) partition.Ack {
+		ack, err := p.Append(ctx, -1, s.batch(t), partition.Client)
+		if err == nil {
+			err = ack.Wait(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack
+	}
+	dir, p := open(disk, 1)
+	first := sent{id: 1, count: 3}
+	send(p, first)
+	for i := range int32(30) {
+		send(p, sent{id: 2, seq: i, count: 1})
+	}
+	if err := dir.Clean(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if start := p.Offsets().LogStart; start < first.next() {
+		t.Fatalf("the log starts at %d", start)
+	}
+	left := []*vfs.Crashable{disk.Kill(), disk.Crash(rand.New(rand.NewPCG(1, 1)))}
+	if err := errors.Join(p.Close(ctx), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, disk := range left {
+		dir, p := open(disk, 2)
+		if ack := send(p, first); !ack.Duplicate || ack.Base != 0 {
+			t.Errorf("a retry was answered %+v", ack)
+		}
+		if err := errors.Join(p.Close(ctx), dir.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

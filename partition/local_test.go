@@ -132,3 +132,45 @@ func TestLocalRefusesTwins(t *testing.T) {
 		t.Error("a log was opened in no directory")
 	}
 }
+
+// A power cut may take the topic id of a folder in which nothing was acknowledged. If its topic is being deleted, the
+// folder goes with it; else the next topic of that name would begin with records that it was never sent.
+func TestDeleteTopicWhoseIDWasNotDurable(t *testing.T) {
+	ctx := context.Background()
+	disk := vfs.NewCrashable()
+	dirs := openDirs(t, disk, "data")
+	m := partition.NewManager(partition.Local(dirs...), partition.ManagerOptions{Codecs: codecs()})
+	old, kept := topic('a', 1), topic('b', 1)
+	if err := m.Open(ctx, slices.Concat(old, kept), nil); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, m, old[0].Identity, logtest.Spec{Time: 1})
+	appendTo(t, m, kept[0].Identity, logtest.Spec{Time: 1})
+	if err := m.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	closeDirs(t, dirs)
+	if err := disk.Remove("data/a-0/partition.metadata"); err != nil {
+		t.Fatal(err)
+	}
+
+	dirs = openDirs(t, disk, "data")
+	m = partition.NewManager(partition.Local(dirs...), partition.ManagerOptions{Codecs: codecs()})
+	if err := m.Delete(ctx, "a", old[0].Identity.TopicID); err != nil {
+		t.Fatal(err)
+	}
+	next := topic('a', 1)
+	next[0].Identity.TopicID = [16]byte{'A'}
+	if err := m.Open(ctx, slices.Concat(next, kept), nil); err != nil {
+		t.Fatal(err)
+	}
+	for o, want := range map[*partition.Opening]record.Offset{&next[0]: 0, &kept[0]: 1} {
+		if ack := appendTo(t, m, o.Identity, logtest.Spec{Time: 1}); ack.Base != want {
+			t.Errorf("%s goes on at %d, want %d", o.Identity, ack.Base, want)
+		}
+	}
+	if err := m.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	closeDirs(t, dirs)
+}

@@ -273,8 +273,10 @@ func (m *Manager) forget(s *slot) {
 }
 
 // Delete closes all partitions of a topic and deletes their logs. Where none is open it deletes what the store holds of
-// the topic: what was left of it when the broker stopped in the middle. When it fails it may be called again.
-func (m *Manager) Delete(ctx context.Context, topicID [16]byte) error {
+// the topic: what was left of it when the broker stopped in the middle. That includes a log whose topic id did not come
+// to be durable and that bears the topic's name: nothing in it was ever acknowledged, and it must not come to light
+// again in the next topic of that name. When Delete fails it may be called again.
+func (m *Manager) Delete(ctx context.Context, topic string, topicID [16]byte) error {
 	slots := m.collect(func(s *slot) bool { return s.id.TopicID == topicID })
 	if len(slots) > 0 {
 		return m.settled(ctx, slots, func(s *slot) error { return m.delete(ctx, s) })
@@ -284,7 +286,8 @@ func (m *Manager) Delete(ctx context.Context, topicID [16]byte) error {
 		return translate("look for the logs of a deleted topic", err)
 	}
 	for _, id := range ids {
-		if id.TopicID == topicID {
+		if id.TopicID == topicID || id.TopicID == [16]byte{} && id.Topic == topic {
+			id.TopicID = topicID
 			err = errors.Join(err, translate("delete "+id.String(), m.store.Delete(ctx, id)))
 		}
 	}

@@ -200,7 +200,7 @@ func TestManagerDelete(t *testing.T) {
 	}
 	w := partition.NewWaiter()
 	p.Watch(w, 1, false)
-	if err := m.Delete(ctx, [16]byte{'a'}); err != nil {
+	if err := m.Delete(ctx, "a", [16]byte{'a'}); err != nil {
 		t.Fatal(err)
 	}
 	<-w.C()
@@ -227,13 +227,13 @@ func TestManagerDelete(t *testing.T) {
 	if err := m.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := left.Delete(ctx, [16]byte{'b'}); err != nil {
+	if err := left.Delete(ctx, "b", [16]byte{'b'}); err != nil {
 		t.Fatal(err)
 	}
 	if ids, err := store.List(ctx); err != nil || len(ids) != 1 || ids[0].TopicID != [16]byte{'A'} {
 		t.Errorf("%v are left, %v", ids, err)
 	}
-	if err := left.Delete(ctx, [16]byte{'x'}); err != nil {
+	if err := left.Delete(ctx, "x", [16]byte{'x'}); err != nil {
 		t.Errorf("Delete of what is not there: %v", err)
 	}
 }
@@ -447,7 +447,7 @@ func TestManagerConcurrently(t *testing.T) {
 				m.Configure([16]byte{name}, testConfig())
 				m.Stats()
 				if i < 3 && round%3 == 2 {
-					if err := m.Delete(ctx, [16]byte{name}); err != nil {
+					if err := m.Delete(ctx, string(name), [16]byte{name}); err != nil {
 						t.Errorf("Delete: %v", err)
 					}
 				}

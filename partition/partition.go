@@ -28,6 +28,7 @@ type Partition struct {
 
 	high   atomic.Int64           // the high watermark, as the log has announced it
 	failed atomic.Pointer[string] // why the log has failed; nil while it has not
+	ready  atomic.Bool            // what is known of the log is up to its end, and log is set
 	closed atomic.Bool
 
 	// mu is the append lock. It guards producers and draining.
@@ -81,6 +82,7 @@ func open(ctx context.Context, store Store, id storage.Identity, epoch int32, c 
 	if err := p.recover(ctx); err != nil {
 		return nil, errors.Join(translate("open "+id.String(), err), log.Close())
 	}
+	p.ready.Store(true)
 	return p, nil
 }
 
@@ -174,11 +176,13 @@ func (p *Partition) Append(ctx context.Context, epoch int32, b record.Batch, fro
 	}
 	base, next, err := p.log.Append(ctx, p.epoch, b)
 	if err != nil {
+		p.producers.missed(b.Header, now)
+		p.counters.producers.Store(p.producers.count())
 		return Ack{}, translate("append to "+p.id.String(), err)
 	}
 	p.producers.apply(b.Header, now)
 	p.counters.wrote(b)
-	p.counters.producers.Store(int64(len(p.producers.byID)))
+	p.counters.producers.Store(p.producers.count())
 	p.fallBehind(int64(b.Size()), now)
 	return p.ack(base, next, appendTime, false), nil
 }
@@ -240,6 +244,18 @@ func (e *events) Failed(cause error) {
 	p.wake(true)
 }
 
+// BeforeRetention implements storage.Heir: what retention takes may be all that is known of a producer.
+func (e *events) BeforeRetention(ctx context.Context) error {
+	p := (*Partition)(e)
+	if !p.ready.Load() {
+		return errOpening
+	}
+	return p.keepProducers(ctx)
+}
+
+// errOpening keeps retention from a log that is still being read.
+var errOpening = errors.New("the partition is being opened")
+
 func (p *Partition) raise(high record.Offset) {
 	for {
 		was := p.high.Load()
@@ -288,7 +304,7 @@ func (p *Partition) expireProducers() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.producers.expire(time.Now().UnixMilli(), p.config.Load().ProducerExpiry)
-	p.counters.producers.Store(int64(len(p.producers.byID)))
+	p.counters.producers.Store(p.producers.count())
 }
 
 // fallBehind counts bytes that the last checkpoint does not cover. The caller holds mu.
@@ -350,8 +366,8 @@ func (p *Partition) close(ctx context.Context, save bool) error {
 	}
 	var err error
 	if save && p.failed.Load() == nil {
-		if err = p.Checkpoint(ctx); ctx.Err() != nil {
-			err = nil // left out, as it is meant to be
+		if err = p.Checkpoint(ctx); ctx.Err() != nil || storage.IsFull(err) {
+			err = nil // left out, as it is meant to be; the next open replays more
 		}
 	}
 	err = errors.Join(err, translate("close "+p.id.String(), p.log.Close()))

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -18,6 +19,17 @@ const window = 5
 // zero value is empty. The append lock guards it.
 type producers struct {
 	byID map[int64]*producer // nil until the first idempotent batch: most partitions of a big broker are idle
+	// owing are the producers that the log does not tell of and whose first batch could not be written, for want of
+	// room. What they had in flight behind it may not come before it. It is not part of the fold: who is cut off by a
+	// restart sends everything again, in order.
+	owing map[int64]owed
+}
+
+// owed is the batch that has to come first.
+type owed struct {
+	epoch int16
+	seq   int32
+	since int64 // in Unix milliseconds
 }
 
 // producer is what the table knows of one producer id.
@@ -49,6 +61,11 @@ func (t *producers) check(id storage.Identity, h record.Header, from Origin) (*w
 	if p == nil {
 		// Nothing is known of a producer that is new, and nothing any more of one whose batches are gone or whose time
 		// is up: it may go on at any sequence number.
+		if first, ok := t.owing[h.ProducerID()]; ok && h.ProducerEpoch() == first.epoch && h.BaseSequence() != first.seq {
+			return nil, refuse(kerr.OutOfOrderSequenceNumber,
+				"producer %d appends to %s with sequence number %d, and its batch with %d could not be written",
+				h.ProducerID(), id, h.BaseSequence(), first.seq)
+		}
 		return nil, nil
 	}
 	epoch := h.ProducerEpoch()
@@ -103,6 +120,21 @@ func (p *producer) nextSeq() int32 {
 	return 0
 }
 
+// count is how many producers the table has anything to say about.
+func (t *producers) count() int64 { return int64(len(t.byID) + len(t.owing)) }
+
+// missed notes that a batch that check has let pass was not written.
+func (t *producers) missed(h record.Header, now int64) {
+	id := h.ProducerID()
+	if id < 0 || t.byID[id] != nil {
+		return // the log tells what comes next
+	}
+	if t.owing == nil {
+		t.owing = make(map[int64]owed)
+	}
+	t.owing[id] = owed{h.ProducerEpoch(), h.BaseSequence(), now}
+}
+
 // apply takes in a batch that is in the log, at the offsets in its header. A transaction marker (a control batch) moves
 // its producer's epoch and is none of its batches.
 func (t *producers) apply(h record.Header, now int64) {
@@ -116,6 +148,7 @@ func (t *producers) apply(h record.Header, now int64) {
 		}
 		p = &producer{epoch: h.ProducerEpoch()}
 		t.byID[h.ProducerID()] = p
+		delete(t.owing, h.ProducerID())
 	}
 	if p.epoch != h.ProducerEpoch() {
 		p.epoch, p.known = h.ProducerEpoch(), 0
@@ -145,6 +178,7 @@ func (t *producers) expire(now int64, expiry time.Duration) {
 	if len(t.byID) == 0 {
 		t.byID = nil
 	}
+	maps.DeleteFunc(t.owing, func(_ int64, first owed) bool { return first.since <= before })
 }
 
 // ProducerState is what a partition knows of one producer, as DescribeProducers tells it (KIP-664).

@@ -19,8 +19,11 @@ type Codecs struct {
 
 // NewCodecs returns Codecs that refuse, with MESSAGE_TOO_LARGE, a batch whose records decompress to more than limit
 // bytes where the broker has to look at them.
-func NewCodecs(limit int) *Codecs {
-	return &Codecs{compressor: new(record.Compressor), decompressor: record.NewDecompressor(limit)}
+func NewCodecs(limit int) *Codecs { return CodecsWith(record.NewDecompressor(limit)) }
+
+// CodecsWith returns Codecs that share a Decompressor, whose limit counts.
+func CodecsWith(d *record.Decompressor) *Codecs {
+	return &Codecs{compressor: new(record.Compressor), decompressor: d}
 }
 
 // ParseBatch returns the one batch that the records of a partition in a Produce request must be; it aliases them. As in

@@ -15,7 +15,8 @@ import (
 
 // golden is a request frame, without its size, that a client sent: recorded by a proxy before a broker of Apache
 // Kafka 4.3.1. The files in testdata/requests have one API each; a line has version, client, and the frame in hex.
-// franz-go stands for the versions that no recent client chooses: it was told to behave as for an older broker.
+// franz-go stands for the versions that no recent client chooses: it was told to behave as for an older broker. Those
+// that this broker of Kafka does not serve either (OffsetCommit 0 and 1, OffsetFetch 0) are what franz-go encodes.
 type golden struct {
 	file    string
 	api     string
@@ -85,6 +86,7 @@ func TestGoldenRequests(t *testing.T) {
 	for _, key := range []kmsg.Key{
 		kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.Fetch, kmsg.ListOffsets, kmsg.InitProducerID,
 		kmsg.FindCoordinator, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.DescribeConfigs, kmsg.DescribeCluster,
+		kmsg.OffsetCommit, kmsg.OffsetFetch,
 	} {
 		if !seen[key.Name()] {
 			t.Errorf("no golden request of %s", key.Name())

@@ -21,13 +21,15 @@ type checker struct {
 	settled  bool          // all of the segment counts as synced
 	sameBoot bool          // the machine has not been restarted since the log was last open
 	next     record.Offset // the base offset of the segment behind this one; noNext for the last
-	onBatch  func(h record.Header, pos, maxBefore int64)
+	onBatch  func(b record.Batch, pos, maxBefore int64)
+	onSpan   func(span) // is called with each damaged stretch, in order with the batches; may be nil
 
 	// The state: where the next batch is expected, and what was seen before it.
 	pos       int64
 	least     record.Offset
 	maxTime   int64
 	lastEpoch int32
+	oddEpoch  bool // the next batch's is not to be believed
 
 	damage []span
 	torn   error // what is wrong with the bytes from pos on, which are to be cut
@@ -47,18 +49,30 @@ func (c *checker) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if cause == nil && (b.BaseOffset() != c.least || b.LeaderEpoch() > c.lastEpoch) {
+			if b, cause, err = c.contradicted(b); err != nil {
+				return err
+			}
+		}
 		if cause == nil {
 			c.take(b)
 			continue
+		}
+		if err := c.refuseOverlap(cause); err != nil {
+			return err
 		}
 		stop, err := c.judge(ctx, cause)
 		if err != nil || stop {
 			return err
 		}
 	}
-	if c.size < c.synced {
+	switch {
+	case c.torn != nil:
+	case c.size < c.synced:
 		// The file is shorter than what was synced: the records at its end are gone, and their offsets with them.
 		c.lost(c.size, fmt.Errorf("the file has %d bytes, %d were synced", c.size, c.synced))
+	case c.least < c.syncedTo:
+		c.lost(c.size, fmt.Errorf("it ends at offset %d, and the log was synced up to %d once", c.least, c.syncedTo))
 	}
 	return nil
 }
@@ -66,10 +80,13 @@ func (c *checker) run(ctx context.Context) error {
 // take counts a sound batch.
 func (c *checker) take(b record.Batch) {
 	if c.onBatch != nil {
-		c.onBatch(b.Header, c.pos, c.maxTime)
+		c.onBatch(b, c.pos, c.maxTime)
 	}
 	c.maxTime = max(c.maxTime, b.MaxTimestamp())
-	c.lastEpoch = max(c.lastEpoch, b.LeaderEpoch())
+	if !c.oddEpoch {
+		c.lastEpoch = max(c.lastEpoch, b.LeaderEpoch())
+	}
+	c.oddEpoch = false
 	c.least = b.NextOffset()
 	c.pos += int64(b.Size())
 }
@@ -89,7 +106,7 @@ func (c *checker) judge(ctx context.Context, cause error) (stop bool, err error)
 	case err != nil:
 		return true, err
 	case at < c.size:
-		c.damage = append(c.damage, span{from: c.pos, to: at, low: c.least, high: low, cause: cause})
+		c.note(span{from: c.pos, to: at, low: c.least, high: low, cause: cause})
 		c.pos, c.least = at, low
 		return false, nil
 	case known:
@@ -110,8 +127,15 @@ func (c *checker) lost(pos int64, cause error) {
 	if c.next != noNext {
 		high = max(high, c.next)
 	}
-	c.damage = append(c.damage, span{from: pos, to: max(c.size, pos), low: c.least, high: high, cause: cause})
+	c.note(span{from: pos, to: max(c.size, pos), low: c.least, high: high, cause: cause})
 	c.least = high
+}
+
+func (c *checker) note(s span) {
+	c.damage = append(c.damage, s)
+	if c.onSpan != nil {
+		c.onSpan(s)
+	}
 }
 
 // batchAt returns the batch at a position, or the cause why there is no sound one.
@@ -120,12 +144,25 @@ func (c *checker) batchAt(pos int64, least record.Offset) (b record.Batch, cause
 	if err != nil {
 		return b, nil, err
 	}
-	h, cause := c.header(head, pos, least)
+	_, cause = c.header(head, pos, least)
 	if errors.Is(cause, record.ErrMagic) {
 		if err := c.refuseOldFormat(head, pos); err != nil {
 			return b, nil, err
 		}
 	}
+	if cause != nil {
+		return b, cause, nil
+	}
+	return c.sound(pos)
+}
+
+// sound returns the batch at a position if it is one in itself, whatever is around it, or the cause why there is none.
+func (c *checker) sound(pos int64) (b record.Batch, cause, err error) {
+	head, err := c.bytes(pos, record.HeaderSize)
+	if err != nil {
+		return b, nil, err
+	}
+	h, cause := record.ParseHeader(head)
 	if cause != nil {
 		return b, cause, nil
 	}
@@ -149,7 +186,7 @@ func (c *checker) header(head []byte, pos int64, least record.Offset) (record.He
 	case h.BaseOffset() < least:
 		return nil, fmt.Errorf("batch starts at offset %d, below %d", h.BaseOffset(), least)
 	case h.NextOffset() > c.next:
-		return nil, fmt.Errorf("batch reaches offset %d, the next segment starts at %d", h.NextOffset()-1, c.next)
+		return nil, fmt.Errorf("batch reaches offset %d, %w at %d", h.NextOffset()-1, errOverlap, c.next)
 	case int64(h.Size()) > c.size-pos:
 		return nil, fmt.Errorf("batch of %d bytes, the file has %d left: %w", h.Size(), c.size-pos, record.ErrShort)
 	}
@@ -159,8 +196,8 @@ func (c *checker) header(head []byte, pos int64, least record.Offset) (record.He
 // refuseOldFormat returns an error if there is a whole message of format 0 or 1 at a position, its own checksum
 // included: a Kafka that is too old has written it. Anything else with such a magic is not sound.
 func (c *checker) refuseOldFormat(head []byte, pos int64) error {
-	const sizeAt, sumAt, magicAt = 8, 12, 16
-	size := int64(int32(binary.BigEndian.Uint32(head[sizeAt:]))) + sumAt
+	const sumAt = 12
+	size := int64(int32(binary.BigEndian.Uint32(head[lengthAt:]))) + sumAt
 	if size <= magicAt || size > c.size-pos {
 		return nil
 	}
@@ -191,74 +228,4 @@ func (c *checker) bytes(pos int64, n int) ([]byte, error) {
 		c.at, c.have, from = pos, got, 0
 	}
 	return c.buf[from : from+n], nil
-}
-
-// resync looks for the next sound batch behind pos and returns its place and base offset, or the end of the file. A
-// batch in the value of a record, as a copy of another topic has them, is none.
-func (c *checker) resync(ctx context.Context) (int64, record.Offset, error) {
-	// Where the header is sound it tells where the next batch is.
-	if h, err := c.headerAt(c.pos, c.least); err != nil {
-		return 0, 0, err
-	} else if h != nil {
-		next := c.pos + int64(h.Size())
-		if next == c.size {
-			return c.size, 0, nil
-		}
-		b, cause, err := c.batchAt(next, h.NextOffset())
-		if err != nil {
-			return 0, 0, err
-		}
-		if cause == nil {
-			return next, b.BaseOffset(), nil
-		}
-	}
-	const magicAt = 16
-	for pos := c.pos + 1; pos+record.HeaderSize <= c.size; pos++ {
-		if pos%copyBlock == 0 && ctx.Err() != nil {
-			return 0, 0, ctx.Err()
-		}
-		head, err := c.bytes(pos, record.HeaderSize)
-		if err != nil {
-			return 0, 0, err
-		}
-		if head[magicAt] != record.Magic {
-			continue
-		}
-		h, err := c.headerAt(pos, c.least)
-		if err != nil {
-			return 0, 0, err
-		}
-		if h == nil {
-			continue
-		}
-		// The cheap test first: behind a batch of the log there is another one, or what was written ends.
-		if next := pos + int64(h.Size()); next != c.size && next != c.synced {
-			if h, err = c.headerAt(next, h.NextOffset()); err != nil {
-				return 0, 0, err
-			} else if h == nil {
-				continue
-			}
-		}
-		b, cause, err := c.batchAt(pos, c.least)
-		if err != nil {
-			return 0, 0, err
-		}
-		if cause == nil {
-			return pos, b.BaseOffset(), nil
-		}
-	}
-	return c.size, 0, nil
-}
-
-// headerAt returns the header at a position, valid until the next call, or nil if it cannot be that of a batch there.
-func (c *checker) headerAt(pos int64, least record.Offset) (record.Header, error) {
-	head, err := c.bytes(pos, record.HeaderSize)
-	if err != nil {
-		return nil, err
-	}
-	h, cause := c.header(head, pos, least)
-	if cause != nil {
-		return nil, nil
-	}
-	return h, nil
 }

@@ -93,7 +93,7 @@ func (l *Log) saveCheckpoint(name string, at record.Offset, state []byte) error 
 	}
 	path := filepath.Join(l.folder, name+checkpointSuffix)
 	content := encodeCheckpoint(l.id.TopicID, *p, state)
-	if err := l.dir.reserve.with(func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
+	if err := l.dir.reserve.with(forCaches, func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
 		return err
 	}
 	l.checkpointed = max(l.checkpointed, at)
@@ -149,27 +149,25 @@ func (l *Log) epoch() int32 {
 // describe makes a point of a mark in a held segment, and syncs the index entries below it.
 func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 	p := &point{at: m.offset, base: s.base, position: m.position, lastEpoch: lastEpoch, maxTimestamp: noTimestamp}
-	x := s.idx.Load()
-	if x.odd.Load() || x.count.Load() == 0 {
-		return p, nil // the next open makes the index again
-	}
-	var err error
-	if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
-		return nil, err
-	}
-	if err := x.sync(); err != nil {
-		return nil, err
-	}
-	e, err := x.floorPosition(m.position)
-	if err != nil {
-		return nil, err
+	var e indexEntry // the walk begins at the start where the index is of no use, which the next open makes again then
+	if x := s.idx.Load(); !x.odd.Load() && x.count.Load() > 0 {
+		var err error
+		if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
+			return nil, err
+		}
+		if err := x.sync(); err != nil {
+			return nil, err
+		}
+		if e, err = x.floorPosition(m.position); err != nil {
+			return nil, err
+		}
+		p.maxTimestamp = e.MaxBefore
 	}
 	f, err := s.file.pin()
 	if err != nil {
 		return nil, err
 	}
 	defer s.file.unpin()
-	p.maxTimestamp = e.MaxBefore
 	w := s.walk(f, int64(e.Position), m.position)
 	defer w.done()
 	for {
@@ -239,16 +237,34 @@ func readCheckpoint(fsys vfs.FS, path string, topicID [16]byte) (p point, state 
 	return p, state, nil
 }
 
-func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err error) {
+// checkpointBody returns a checkpoint without its checksum, which is compared.
+func checkpointBody(b []byte) ([]byte, error) {
 	if len(b) < checkpointFixed+4 || !bytes.Equal(b[:8], checkpointMagic) {
-		return p, nil, errUnsound
+		return nil, errUnsound
 	}
 	body, sum := b[:len(b)-4], order.Uint32(b[len(b)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return p, nil, fmt.Errorf("%w: checksum differs", errUnsound)
+		return nil, fmt.Errorf("%w: checksum differs", errUnsound)
 	}
 	if v := order.Uint32(b[8:]); v != checkpointVersion {
-		return p, nil, fmt.Errorf("%w: format version %d", errUnsound, v)
+		return nil, fmt.Errorf("%w: format version %d, this broker knows %d", errUnsound, v, checkpointVersion)
+	}
+	return body, nil
+}
+
+// checkpointTopic returns the topic id that a checkpoint names, if it is sound.
+func checkpointTopic(b []byte) (id [16]byte, ok bool) {
+	body, err := checkpointBody(b)
+	if err != nil {
+		return id, false
+	}
+	return [16]byte(body[16:32]), true
+}
+
+func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err error) {
+	body, err := checkpointBody(b)
+	if err != nil {
+		return p, nil, err
 	}
 	if !bytes.Equal(b[16:32], topicID[:]) {
 		return p, nil, fmt.Errorf("%w: it belongs to another topic id", errUnsound)
@@ -258,7 +274,7 @@ func decodeCheckpoint(b []byte, topicID [16]byte) (p point, state []byte, err er
 		at: record.Offset(n(0)), base: record.Offset(n(1)), position: n(2), entries: n(3), maxTimestamp: n(4),
 		entriesSum: order.Uint32(b[72:]), lastEpoch: int32(order.Uint32(b[76:])),
 	}
-	if p.base < 0 || p.at < p.base || p.position < 0 || p.position > math.MaxInt32 || p.entries < 0 {
+	if p.base < 0 || p.at < p.base || p.at-p.base > 1<<31 || p.position < 0 || p.position > math.MaxInt32 || p.entries < 0 {
 		return p, nil, fmt.Errorf("%w: impossible place", errUnsound)
 	}
 	if state = body[checkpointFixed:]; len(state) != int(order.Uint32(b[80:])) {
@@ -293,7 +309,7 @@ func (l *Log) writeStart(start record.Offset) error {
 	b := append([]byte(nil), startMagic...)
 	b = order.AppendUint64(b, uint64(start))
 	b = order.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	return l.dir.reserve.with(func() error {
+	return l.dir.reserve.with(forRoom, func() error {
 		if err := writeFile(l.dir.fs, filepath.Join(l.folder, startFile), b); err != nil {
 			return err
 		}
@@ -305,32 +321,46 @@ func (l *Log) writeStart(start record.Offset) error {
 func readStart(fsys vfs.FS, folder string) (record.Offset, error) {
 	path := filepath.Join(folder, startFile)
 	b, err := readFile(fsys, path, 1<<10)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
-	}
-	if err != nil {
+	case errors.Is(err, errUnsound):
+		b = nil // too long to be one
+	case err != nil:
 		return 0, err
 	}
-	if len(b) != 20 || !bytes.Equal(b[:8], startMagic) || crc32.Checksum(b[:16], castagnoli) != order.Uint32(b[16:]) {
-		return 0, &CorruptError{File: path, Err: errUnsound}
+	if len(b) > 20 && bytes.Equal(b[:8], startMagic) && crc32.Checksum(b[:len(b)-4], castagnoli) == order.Uint32(b[len(b)-4:]) {
+		return 0, fmt.Errorf("%s: %w: it has %d bytes and this broker knows the form with 20; use the newer broker", path, ErrUnsupported, len(b))
 	}
-	return record.Offset(order.Uint64(b[8:])), nil
+	start := record.Offset(-1)
+	if len(b) == 20 && bytes.Equal(b[:8], startMagic) && crc32.Checksum(b[:16], castagnoli) == order.Uint32(b[16:]) {
+		start = record.Offset(order.Uint64(b[8:]))
+	}
+	if start < 0 {
+		return 0, &CorruptError{File: path, Err: fmt.Errorf("%w: which records were deleted is not known; put it back from a "+
+			"copy, or remove it: then those deleted records that still lie in the segments can be read again", errUnsound)}
+	}
+	return start, nil
 }
 
 // writeMetadata writes the topic id down as Kafka does.
 func writeMetadata(fsys vfs.FS, folder string, id Identity) error {
-	text := fmt.Sprintf("version: 0\ntopic_id: %s\n", base64.RawURLEncoding.EncodeToString(id.TopicID[:]))
+	text := fmt.Sprintf("version: 0\ntopic_id: %s\n", formatID(id.TopicID))
 	return writeFile(fsys, filepath.Join(folder, metadataFile), []byte(text))
 }
+
+const metadataAdvice = "if the folder is that topic's, remove this file, and it is written again"
 
 // readMetadata returns the topic id of a folder; ok is false where none is written down.
 func readMetadata(fsys vfs.FS, folder string) (id [16]byte, ok bool, err error) {
 	path := filepath.Join(folder, metadataFile)
 	b, err := readFile(fsys, path, 1<<10)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return id, false, nil
-	}
-	if err != nil {
+	case errors.Is(err, errUnsound):
+		return id, false, &CorruptError{File: path, Err: fmt.Errorf("%w; %s", err, metadataAdvice)}
+	case err != nil:
 		return id, false, err
 	}
 	for line := range strings.Lines(string(b)) {
@@ -339,19 +369,19 @@ func readMetadata(fsys vfs.FS, folder string) (id [16]byte, ok bool, err error) 
 		switch name {
 		case "version":
 			if value != "0" {
-				return id, false, fmt.Errorf("%s: version %q: %w", path, value, ErrUnsupported)
+				return id, false, fmt.Errorf("%s: %w: version %q, this broker knows 0; use the newer broker", path, ErrUnsupported, value)
 			}
 		case "topic_id":
 			raw, err := base64.RawURLEncoding.DecodeString(value)
 			if err != nil || len(raw) != len(id) {
-				return id, false, &CorruptError{File: path, Err: fmt.Errorf("topic id %q", value)}
+				return id, false, &CorruptError{File: path, Err: fmt.Errorf("topic id %q is none; %s", value, metadataAdvice)}
 			}
 			copy(id[:], raw)
 			ok = true
 		}
 	}
 	if !ok {
-		return id, false, &CorruptError{File: path, Err: errors.New("it names no topic id")}
+		return id, false, &CorruptError{File: path, Err: errors.New("it names no topic id; " + metadataAdvice)}
 	}
 	return id, true, nil
 }

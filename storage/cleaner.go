@@ -36,8 +36,9 @@ func startCleaner(d *Dir, every time.Duration) *cleaner {
 	c := &cleaner{dir: d, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go func() {
 		defer close(c.done)
-		tick := time.NewTicker(every)
+		tick, look := time.NewTicker(every), time.NewTicker(reserveLook)
 		defer tick.Stop()
+		defer look.Stop()
 		for {
 			select {
 			case <-ctx.Done():
@@ -49,7 +50,8 @@ func startCleaner(d *Dir, every time.Duration) *cleaner {
 				if err := c.round(ctx); err != nil && ctx.Err() == nil {
 					d.log.Warn().Err(err).Msg("cleaning")
 				}
-				d.reserve.refill()
+			case <-look.C:
+				d.reserve.look()
 			}
 		}
 	}()
@@ -114,8 +116,26 @@ func (c *cleaner) round(ctx context.Context) error {
 // retain drops the oldest segments while they are too old, while the log is too large without them, or when they
 // lie below the log start. Only what is committed is dropped.
 func (l *Log) retain(ctx context.Context) error {
+	start, err := l.retained(ctx)
+	if err != nil {
+		return err
+	}
+	if heir, ok := l.events.(Heir); ok && start > l.view.Load().start {
+		if err := heir.BeforeRetention(ctx); err != nil {
+			return fmt.Errorf("retention of %s: %w", l.id, err)
+		}
+	}
 	if err := l.takeTurn(ctx); err != nil {
 		return err
+	}
+	defer l.giveTurn()
+	return l.deleteBefore(ctx, start)
+}
+
+// retained returns where the log is to start.
+func (l *Log) retained(ctx context.Context) (record.Offset, error) {
+	if err := l.takeTurn(ctx); err != nil {
+		return 0, err
 	}
 	defer l.giveTurn()
 	c := l.cfg.Load()
@@ -134,7 +154,7 @@ func (l *Log) retain(ctx context.Context) error {
 		if c.Delete && !expired {
 			old, err := l.outlived(s, c.RetentionAge, now)
 			if err != nil {
-				return l.readError(err)
+				return 0, l.readError(err)
 			}
 			expired = old || c.RetentionBytes >= 0 && size-s.size.Load() >= c.RetentionBytes
 		}
@@ -144,7 +164,7 @@ func (l *Log) retain(ctx context.Context) error {
 		size -= s.size.Load()
 		start = max(start, end)
 	}
-	return l.deleteBefore(ctx, start)
+	return start, nil
 }
 
 // outlived says whether even the newest record of a segment is older than an age. A segment whose records have no
@@ -209,7 +229,9 @@ func (l *Log) deleteBefore(ctx context.Context, start record.Offset) error {
 	}
 	if start == end && v.segments[len(v.segments)-1].size.Load() > 0 {
 		// Even the hot segment may go. A new one has to carry the end of the log before it does.
-		if err := l.rollAt(start); err != nil {
+		err := l.rollAt(start)
+		l.deliver() // it may be that the log has failed
+		if err != nil {
 			return fmt.Errorf("delete records of %s: %w", l.id, err)
 		}
 	}
@@ -248,7 +270,7 @@ func (l *Log) rollAt(end record.Offset) error {
 	if record.Offset(l.end.Load()) != end {
 		return nil
 	}
-	return l.dir.reserve.with(func() error { return l.roll(l.cfg.Load()) })
+	return l.dir.reserve.with(forRoom, func() error { return l.roll(l.cfg.Load()) })
 }
 
 // raiseStart publishes a log start and returns the segments that are gone with it.
@@ -256,7 +278,7 @@ func (l *Log) raiseStart(start record.Offset) []*Segment {
 	l.writer.Lock() // the list changes at a roll too
 	defer l.writer.Unlock()
 	v := l.view.Load()
-	fresh := &view{segments: v.segments, start: max(v.start, start)}
+	fresh := &view{segments: v.segments, start: max(v.start, start), lost: v.lost}
 	n := wholeBelow(v, fresh.start)
 	fresh.segments = append([]*Segment(nil), v.segments[n:]...)
 	l.view.Store(fresh)

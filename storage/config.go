@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -62,6 +63,15 @@ type Events interface {
 	Committed(next record.Offset)
 	// Failed says that the log has failed for good, with the cause; nothing is committed after it.
 	Failed(cause error)
+}
+
+// Heir may be implemented by a log's Events, if its owner knows things from the records that it must go on knowing when
+// they are gone.
+type Heir interface {
+	// BeforeRetention is called before retention takes the oldest records, with no lock of the log held, so that a
+	// checkpoint can be saved which covers them. It may be called as soon as the log is open. They stay if it returns an
+	// error, until the next round.
+	BeforeRetention(ctx context.Context) error
 }
 
 // Keeper answers what compaction must know of a partition's transactions and producers.

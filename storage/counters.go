@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -54,6 +55,8 @@ type Stats struct {
 	Bytes     int64 // of their batches
 	OpenFiles int   // data files and indexes
 	Failed    int   // logs that have failed
+	Full      bool  // something did not fit on the disk, and there has not been room since
+	Free      int64 // bytes of room on the disk; -1 where it is not known
 
 	Appends, AppendedBytes, AppendErrors int64
 	Rolls, SegmentsDropped               int64
@@ -65,16 +68,36 @@ type Stats struct {
 	Flushes Histogram
 }
 
+// Trouble says what keeps the directory's logs from being written to, in a line for each cause; none while all is well.
+func (d *Dir) Trouble() (lines []string) {
+	if d.reserve.full.Load() {
+		lines = append(lines, fmt.Sprintf("%s: disk is full, produces are refused until there is room", d.path))
+	}
+	if n := d.counters.failedLogs.Load(); n > 0 {
+		lines = append(lines, fmt.Sprintf("%s: %d logs have failed and take no more writes until the broker is restarted", d.path, n))
+	}
+	if e := d.lastError.Load(); e != nil && time.Since(e.at) < troubleAge {
+		lines = append(lines, fmt.Sprintf("%s: writes have failed, the last one %v ago: %v", d.path, time.Since(e.at).Round(time.Second), e.cause))
+	}
+	return lines
+}
+
+// troubleAge is how long a write that has failed counts as trouble, if none fails after it.
+const troubleAge = time.Minute
+
 // Stats returns a snapshot.
 func (d *Dir) Stats() Stats {
 	c := &d.counters
 	s := Stats{
-		Path: d.path, OpenFiles: d.handles.count(), Failed: int(c.failedLogs.Load()),
+		Path: d.path, OpenFiles: d.handles.count(), Failed: int(c.failedLogs.Load()), Full: d.reserve.full.Load(), Free: -1,
 		Appends: c.appends.Load(), AppendedBytes: c.appendedBytes.Load(), AppendErrors: c.appendErrors.Load(),
 		Rolls: c.rolls.Load(), SegmentsDropped: c.segmentsDropped.Load(),
 		IndexesOdd: c.indexesOdd.Load(), IndexesRebuilt: c.indexesRebuilt.Load(),
 		Cuts: c.cuts.Load(), CutBytes: c.cutBytes.Load(), Damage: c.damage.Load(), CorruptReads: c.corruptReads.Load(),
 		Flushes: Histogram{Bounds: flushBounds[:], Sum: time.Duration(c.flushes.sum.Load())},
+	}
+	if free, err := d.fs.Free(d.path); err == nil {
+		s.Free = free
 	}
 	for i := range c.flushes.counts {
 		s.Flushes.Counts = append(s.Flushes.Counts, c.flushes.counts[i].Load())

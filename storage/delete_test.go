@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -111,6 +112,8 @@ func TestLogStartThatWasNotMadeDurable(t *testing.T) {
 		}
 	}
 	b.sync()
+	h := b.remember()
+	h.asked = []record.Offset{20}
 	broken.Store(true)
 	if err := b.log.DeleteBefore(context.Background(), 20); !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
@@ -131,11 +134,134 @@ func TestLogStartThatWasNotMadeDurable(t *testing.T) {
 	if err := b.log.DeleteBefore(context.Background(), 20); err != nil {
 		t.Fatal(err)
 	}
-	for _, cut := range []*vfs.Crashable{next.Crash(r), next.Crash(r), next.Crash(r)} {
-		survives(t, cut, b.cfg, promise{acked: 30, start: 20})
+	for _, left := range []*vfs.Crashable{next.Crash(r), next.Crash(r), next.Crash(r)} {
+		deleted := h.snapshot()
+		deleted.start = 20
+		b.mustSurvive(left, deleted, cut)
 	}
 	b.close()
-	for _, cut := range seen {
-		survives(t, cut, b.cfg, promise{acked: 30, asked: []record.Offset{20}})
+	for _, left := range seen {
+		b.mustSurvive(left, h, cut)
 	}
+}
+
+// TestDeleteIsAskedForAgain has the sync of a directory fail in the middle of a delete. The delete fails, and granted when
+// it is asked for again it is durable; so it is by the next run if the process dies in between.
+func TestDeleteIsAskedForAgain(t *testing.T) {
+	for _, again := range []string{"in the same run", "in the next run"} {
+		t.Run(again, func(t *testing.T) {
+			disk := vfs.NewCrashable()
+			var broken atomic.Bool
+			b := &bench{t: t, path: "/data", cfg: testConfig()}
+			b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+				if op.Kind == vfs.OpSyncDir && broken.Load() {
+					return syscall.EIO
+				}
+				return nil
+			})
+			b.open()
+			b.append(3, 0)
+			b.sync()
+			broken.Store(true)
+			if err := b.dir.Delete(context.Background(), testID); !errors.Is(err, syscall.EIO) {
+				t.Fatal(err)
+			}
+			broken.Store(false)
+			dir := b.dir
+			if again == "in the next run" {
+				disk = disk.Kill()
+				next, err := OpenDir(b.path, Options{FS: disk, Reserve: 4 << 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer next.Close()
+				dir = next
+			}
+			if err := dir.Delete(context.Background(), testID); err != nil {
+				t.Fatal(err)
+			}
+			r := rand.New(rand.NewPCG(1, 1))
+			for range 20 {
+				entries, err := disk.Crash(r).ReadDir(b.path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					if e.Name == testID.Folder() {
+						t.Fatal("the folder of a deleted topic is back")
+					}
+				}
+			}
+			b.close()
+		})
+	}
+}
+
+// TestDeleteOfAnUnreadableTopicID deletes a topic whose folder does not tell any more whose it is. The name is free
+// afterwards, and what was in the folder is kept: it may be another's.
+func TestDeleteOfAnUnreadableTopicID(t *testing.T) {
+	for what, text := range map[string]string{
+		"empty": "", "no id": "version: 0\n", "no base64": "version: 0\ntopic_id: ???\n",
+		"newer version": "version: 7\n", "far too long": strings.Repeat("x", 2000),
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, nil, nil)
+			b.append(3, 0)
+			b.sync()
+			edit(t, filepath.Join(b.path, testID.Folder(), metadataFile), func([]byte) []byte { return []byte(text) })
+			if err := b.dir.Delete(context.Background(), testID); err != nil {
+				t.Fatal(err)
+			}
+			if stray := glob(t, b.path, testID.Folder()+".*"+straySuffix); len(stray) != 1 {
+				t.Fatalf("set aside: %v", stray)
+			}
+			if err := b.dir.Delete(context.Background(), testID); err != nil {
+				t.Fatal(err)
+			}
+			again := testID
+			again.TopicID[0]++
+			l, err := b.dir.Open(context.Background(), again, b.cfg, b.ev, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, end := l.Bounds(); end != 0 {
+				t.Fatalf("a new topic ends at %d", end)
+			}
+		})
+	}
+}
+
+// TestDeleteThatWasNotMadeDurable has the process die between the renaming of a deleted topic's folder and its sync.
+// Once the next run is open the folder is gone for good: nobody would look for it again.
+func TestDeleteThatWasNotMadeDurable(t *testing.T) {
+	disk := vfs.NewCrashable()
+	var killed *vfs.Crashable
+	b := &bench{t: t, path: "/data", cfg: testConfig()}
+	b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSyncDir && killed == nil {
+			if _, err := disk.Stat("/data/" + testID.Folder()); err != nil {
+				killed = disk.Kill()
+			}
+		}
+		return nil
+	})
+	killed = disk // not yet
+	b.open()
+	b.append(2, 0)
+	b.sync()
+	killed = nil
+	if err := b.dir.Delete(context.Background(), testID); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+
+	b.fs = killed
+	b.open()
+	for seed := range uint64(20) {
+		cut := killed.Crash(rand.New(rand.NewPCG(seed, 1)))
+		if _, err := cut.Stat("/data/" + testID.Folder()); err == nil {
+			t.Fatal("the deleted folder is back")
+		}
+	}
+	b.close()
 }

@@ -2,18 +2,17 @@ package storage
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,7 +26,7 @@ import (
 const (
 	lockFile      = ".lock" // Kafka's name, so that neither opens what the other has open
 	runFile       = "segue.run"
-	reserveFile   = "segue.reserve"
+	reserveFolder = "segue.reserve"
 	deletedSuffix = "-delete" // Kafka's
 	straySuffix   = "-stray"  // Kafka's
 
@@ -53,6 +52,9 @@ type Options struct {
 	Reserve int64
 	// DecompressLimit bounds what one batch may unpack to where the log looks inside it; 256 MiB by default.
 	DecompressLimit int
+	// Decompressor is what the logs look inside batches with, to be shared with others that do; by default one of the
+	// directory's own, made with DecompressLimit.
+	Decompressor *record.Decompressor
 }
 
 func (o *Options) setDefaults() {
@@ -74,6 +76,9 @@ func (o *Options) setDefaults() {
 	or(&o.FlushWorkers, 8)
 	or(&o.BulkFlush, 32)
 	or(&o.DecompressLimit, 256<<20)
+	if o.Decompressor == nil {
+		o.Decompressor = record.NewDecompressor(o.DecompressLimit)
+	}
 }
 
 // Dir is a directory of logs: a lock that keeps a second broker out, the flusher and the cleaner of its logs, and
@@ -83,7 +88,7 @@ type Dir struct {
 	fs           vfs.FS
 	log          zerolog.Logger
 	bootMark     uint32 // of this boot of the machine, as indexes note it; 0 where boots cannot be told apart
-	sameBoot     bool   // the machine has not been restarted since the directory was last in use
+	unproven     bool   // the machine may be up since before: what is found here may never have come to the disk
 	handles      *handles
 	flusher      *flusher
 	cleaner      *cleaner
@@ -91,11 +96,16 @@ type Dir struct {
 	loads        singleflight.Group
 	walkers      sync.Pool // of *walker, for their buffers
 	decompressor *record.Decompressor
+	lookups      chan struct{} // holds one for each batch that is in memory to be looked into
 	counters     counters
+	lastError    atomic.Pointer[writeError] // nil for none yet
 	lock         io.Closer
 
 	mu      sync.Mutex
 	logs    map[string]*Log // by folder; nil while one is being opened or deleted
+	failed  map[string]bool // folders of logs that have failed in this run, or failed to open: what is found there may never have come to the disk
+	names   uint64          // changes of folders' names in this run
+	durable uint64          // how many of them are known to be durable
 	closed  bool
 	closing context.Context // ends when closed is set; recoveries end with it
 	cancel  context.CancelFunc
@@ -103,10 +113,10 @@ type Dir struct {
 	done    chan struct{}  // closed when the directory is free
 }
 
-// run is what the run file says about the last time the directory was in use.
-type run struct {
-	Version int    `json:"version"`
-	BootID  string `json:"boot_id"`
+// writeError is a write that has failed for another reason than want of room.
+type writeError struct {
+	at    time.Time
+	cause error
 }
 
 // OpenDir opens a directory of logs, which is made if it is missing, and keeps it until Close. No log is opened yet.
@@ -114,10 +124,11 @@ type run struct {
 func OpenDir(path string, o Options) (*Dir, error) {
 	o.setDefaults()
 	d := &Dir{
-		path: path, fs: o.FS, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{},
-		handles: newHandles(o.OpenFiles), decompressor: record.NewDecompressor(o.DecompressLimit),
-		done: make(chan struct{}),
+		path: path, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{}, failed: map[string]bool{},
+		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor,
+		lookups: make(chan struct{}, runtime.GOMAXPROCS(0)), done: make(chan struct{}),
 	}
+	d.fs = &frugalFS{o.FS, d.handles}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	d.walkers.New = func() any { return &walker{buf: make([]byte, walkerBlock)} }
 	if err := makeDurably(d.fs, path); err != nil {
@@ -128,10 +139,14 @@ func OpenDir(path string, o Options) (*Dir, error) {
 		return nil, fmt.Errorf("log directory %s is in use; end the other broker, or choose another log.dirs: %w", path, err)
 	}
 	d.lock = lock
-	if err := d.begin(); err != nil {
+	d.reserve, err = findReserve(d.fs, filepath.Join(path, reserveFolder), o.Reserve, d.log)
+	if err == nil {
+		err = d.begin()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
 	}
-	d.reserve = newReserve(d.fs, filepath.Join(path, reserveFile), o.Reserve, d.log)
+	d.reserve.look()
 	d.flusher = &flusher{dir: d, workers: o.FlushWorkers, bulkMin: o.BulkFlush}
 	if bulk, ok := d.fs.BulkSync(path); ok {
 		d.flusher.bulk = bulk
@@ -165,39 +180,6 @@ func makeDurably(fsys vfs.FS, path string) error {
 	return fsys.SyncDir(parent)
 }
 
-// begin reads the run file and writes that of this run.
-func (d *Dir) begin() error {
-	path := filepath.Join(d.path, runFile)
-	var last run
-	b, err := readFile(d.fs, path, 1<<20)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	default:
-		// A run file that cannot be read says nothing about the last run, which is the careful assumption.
-		if json.Unmarshal(b, &last) == nil && last.Version > runVersion {
-			return fmt.Errorf("%s: %w: version %d, this broker knows %d; use the newer broker", path, ErrUnsupported, last.Version, runVersion)
-		}
-	}
-	boot := d.fs.BootID()
-	d.sameBoot = boot != "" && last.BootID == boot
-	if boot != "" {
-		d.bootMark = max(1, crc32.Checksum([]byte(boot), castagnoli))
-	}
-	b, err = json.Marshal(run{Version: runVersion, BootID: boot})
-	if err != nil {
-		return err
-	}
-	if d.sameBoot {
-		return nil // the file says so already, and a full disk need not take another
-	}
-	if err := writeFile(d.fs, path, append(b, '\n')); err != nil {
-		return err
-	}
-	return d.fs.SyncDir(d.path)
-}
-
 // removeLeftovers has the folders removed that were deleted in an earlier run.
 func (d *Dir) removeLeftovers() error {
 	entries, err := d.fs.ReadDir(d.path)
@@ -214,6 +196,16 @@ func (d *Dir) removeLeftovers() error {
 
 var folderName = regexp.MustCompile(`^(.+)-([0-9]{1,10})$`)
 
+// ParseFolder tells which log a folder is of, by its name: topic and partition. Others are not a log's.
+func ParseFolder(name string) (id Identity, ok bool) {
+	m := folderName.FindStringSubmatch(name)
+	if m == nil {
+		return Identity{}, false
+	}
+	partition, err := strconv.ParseInt(m[2], 10, 32)
+	return Identity{Topic: m[1], Partition: int32(partition)}, err == nil // no partition has a larger number
+}
+
 // List returns the logs that have a folder. The topic id is zero where none is written down that can be read.
 func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	entries, err := d.fs.ReadDir(d.path)
@@ -225,15 +217,10 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		m := folderName.FindStringSubmatch(e.Name)
-		if !e.Dir || m == nil {
+		id, ok := ParseFolder(e.Name)
+		if !e.Dir || !ok {
 			continue
 		}
-		partition, err := strconv.ParseInt(m[2], 10, 32)
-		if err != nil {
-			continue // no partition has that number
-		}
-		id := Identity{Topic: m[1], Partition: int32(partition)}
 		if id.TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, e.Name)); err != nil {
 			// It is for whoever opens or deletes this log to fail; the others are none the worse.
 			d.log.Error().Err(err).Str("folder", e.Name).Msg("the topic id of a log cannot be read")
@@ -241,6 +228,20 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+// Path is the directory's.
+func (d *Dir) Path() string { return d.path }
+
+// Bytes returns how many bytes of batches the folder of a log has, whether it is open or not.
+func (d *Dir) Bytes(id Identity) (n int64, err error) {
+	entries, err := d.fs.ReadDir(filepath.Join(d.path, id.Folder()))
+	for _, e := range entries {
+		if _, ok := parseSegmentName(e.Name); ok && !e.Dir {
+			n += e.Size
+		}
+	}
+	return n, err
 }
 
 // Open opens a log and recovers it from whatever happened to it; a log without a folder is empty. Everything that it
@@ -266,6 +267,7 @@ func (d *Dir) Open(ctx context.Context, id Identity, c Config, e Events, k Keepe
 		d.logs[folder] = l
 	} else {
 		delete(d.logs, folder)
+		d.failed[folder] = true // it may have been by a sync
 	}
 	d.mu.Unlock()
 	switch {
@@ -299,7 +301,18 @@ func (d *Dir) forget(l *Log) {
 	defer d.mu.Unlock()
 	if folder := l.id.Folder(); d.logs[folder] == l {
 		delete(d.logs, folder)
+		if l.failure != nil { // which is final once the log is closed
+			d.failed[folder] = true
+		}
 	}
+}
+
+// doubts says whether what is found in a folder may never have come to the disk, because a sync has failed since the
+// machine was started, or may have.
+func (d *Dir) doubts(folder string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unproven || d.failed[folder]
 }
 
 // open returns the logs that are open.
@@ -313,85 +326,6 @@ func (d *Dir) open() []*Log {
 		}
 	}
 	return logs
-}
-
-// Delete closes a log if it is open and takes its folder's name away, durably; what is in it is removed in the
-// background. A folder of that name with another topic id stays. It is no error if there is none.
-func (d *Dir) Delete(ctx context.Context, id Identity) error {
-	d.mu.Lock()
-	l := d.logs[id.Folder()]
-	d.mu.Unlock()
-	if l != nil && l.id == id {
-		l.abandon()
-	}
-	if err := d.claim(id.Folder()); err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	defer d.busy.Done()
-	defer func() {
-		d.mu.Lock()
-		delete(d.logs, id.Folder())
-		d.mu.Unlock()
-	}()
-	folder := filepath.Join(d.path, id.Folder())
-	known, ok, err := readMetadata(d.fs, folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", id, err)
-	}
-	if ok && known != id.TopicID {
-		return nil
-	}
-	gone := d.unusedName(id.Folder(), id.TopicID, deletedSuffix)
-	err = d.fs.Rename(folder, gone)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there was no folder at all
-	}
-	if err == nil {
-		err = d.fs.SyncDir(d.path)
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", id, err)
-	}
-	d.cleaner.remove(trash{paths: []string{gone}})
-	return nil
-}
-
-// setAside gives a folder that belongs to another topic id a name that no log has.
-func (d *Dir) setAside(folder string, id [16]byte) error {
-	stray := d.unusedName(folder, id, straySuffix)
-	d.log.Warn().Str("folder", folder).Str("now", stray).
-		Msg("folder belongs to another topic of that name; it is set aside and may be removed by hand")
-	if err := d.fs.Rename(filepath.Join(d.path, folder), stray); err != nil {
-		return err
-	}
-	return d.fs.SyncDir(d.path)
-}
-
-// maxFileName is the longest name of a file or folder that common file systems take, in bytes.
-const maxFileName = 255
-
-// unusedName returns a path that nothing has, for a folder that loses its name. The longest topic names are cut for it,
-// as Kafka cuts them.
-func (d *Dir) unusedName(folder string, id [16]byte, suffix string) string {
-	suffix = "." + hex.EncodeToString(id[:]) + suffix
-	for n := 1; ; n++ {
-		number := ""
-		if n > 1 {
-			number = fmt.Sprintf(".%d", n)
-		}
-		name := folder[:min(len(folder), maxFileName-len(number)-len(suffix))] + number + suffix
-		if path := filepath.Join(d.path, name); d.unused(path) {
-			return path
-		}
-	}
-}
-
-func (d *Dir) unused(path string) bool {
-	_, err := d.fs.Stat(path)
-	return err != nil
 }
 
 // Clean runs a round of the cleaner now: retention for every open log.

@@ -131,6 +131,9 @@ func (l *Log) raise(job flushJob, err error) {
 	if err != nil {
 		l.failLocked(fmt.Errorf("sync: %w", err))
 	} else if l.failure == nil {
+		if job.to.segment != nil {
+			job.to.segment.named.Store(true)
+		}
 		l.synced = job.to
 		if l.synced.offset > l.commit.offset || l.commit.segment == nil {
 			l.commit = l.synced

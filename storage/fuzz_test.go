@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -45,7 +46,7 @@ func FuzzRecover(f *testing.F) {
 		put(segmentName(0)+dataSuffix, data)
 		put(segmentName(36)+dataSuffix, data[:len(data)/3])
 		put(segmentName(0)+indexSuffix, index)
-		put(segmentName(36)+indexSuffix, index)
+		put(segmentName(36)+indexSuffix, append(slices.Clone(index), 0)) // without one, another name than its first offset is refused
 		put("fold"+checkpointSuffix, checkpoint)
 		put(startFile, start)
 		if sameBoot {

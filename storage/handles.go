@@ -177,13 +177,34 @@ func (h *handleCore) drop() error {
 func (h *handles) shrink() []*handleCore {
 	var out []*handleCore
 	for h.open > h.limit && h.idle.behind != &h.idle {
-		c := h.idle.behind
-		c.leaveIdle()
-		c.busy = true
-		out = append(out, c)
-		h.open--
+		out = append(out, h.takeIdle())
 	}
 	return out
+}
+
+// shed closes half of the idle handles, at least one, and says whether there was any.
+func (h *handles) shed() bool {
+	h.mu.Lock()
+	n := 0
+	for c := h.idle.behind; c != &h.idle; c = c.behind {
+		n++
+	}
+	var out []*handleCore
+	for len(out) < (n+1)/2 {
+		out = append(out, h.takeIdle())
+	}
+	h.mu.Unlock()
+	h.evict(out)
+	return n > 0
+}
+
+// takeIdle takes the least recently used idle handle out of the set, for evict. The caller holds mu, and there is one.
+func (h *handles) takeIdle() *handleCore {
+	c := h.idle.behind
+	c.leaveIdle()
+	c.busy = true
+	h.open--
+	return c
 }
 
 // evict closes the resources of handles that are busy with that, and out of the set already. They hold nothing unsynced,

@@ -1,12 +1,17 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+
+	"segue/storage/record"
+	"segue/storage/vfs"
 )
 
 // resource is something that must not be open twice.
@@ -70,5 +75,51 @@ func TestHandleIsOpenOnce(t *testing.T) {
 	}
 	if n := set.count(); n != 0 {
 		t.Errorf("%d handles are open", n)
+	}
+}
+
+// TestNoDescriptorsLeft works on more logs than the process may have files open, with a bound on handles that is far too
+// high. Idle ones are closed in time.
+func TestNoDescriptorsLeft(t *testing.T) {
+	var mu sync.Mutex
+	open := 0
+	const most = 14
+	disk := vfs.NewCrashable()
+	b := newBench(t, vfs.Inject(disk, func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch op.Kind {
+		case vfs.OpOpen, vfs.OpOpenFile, vfs.OpCreate, vfs.OpLock:
+			if _, err := disk.Stat(op.Name); err != nil && (op.Kind == vfs.OpOpen || op.Kind == vfs.OpOpenFile) {
+				return nil // it will fail anyhow
+			}
+			if open++; open > most {
+				open--
+				return syscall.EMFILE
+			}
+		case vfs.OpClose, vfs.OpUnlock:
+			open--
+		case vfs.OpReadDir, vfs.OpSyncDir:
+			if open == most {
+				return syscall.EMFILE
+			}
+		}
+		return nil
+	}), nil)
+	logs := b.more(12)
+	for i := range 5 {
+		for _, l := range logs {
+			if _, _, err := l.Append(context.Background(), 1, numbered(t, record.Offset(i), 1, 0, 0, record.None)); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.sync(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, l := range logs {
+		if all, err := readBatches(l, 0, 5, 100); err != nil || len(all) != 5 {
+			t.Fatal(len(all), err)
+		}
 	}
 }

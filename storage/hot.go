@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -49,13 +50,17 @@ func createHot(d *Dir, folder string, base record.Offset, c *Config) (*hotSegmen
 // createData makes an empty data file. One that is there already can only be what a crash left of a roll that
 // nothing was acknowledged in, if it is empty.
 func createData(fsys vfs.FS, path string) (vfs.File, error) {
-	if info, err := fsys.Stat(path); err == nil {
-		if info.Size > 0 {
-			return nil, fmt.Errorf("segment %s is there already and holds %d bytes", path, info.Size)
-		}
-		if err := fsys.Remove(path); err != nil {
-			return nil, err
-		}
+	info, err := fsys.Stat(path)
+	switch {
+	case err == nil && info.Size > 0:
+		return nil, fmt.Errorf("segment %s is there already and holds %d bytes", path, info.Size)
+	case err == nil:
+		err = fsys.Remove(path)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	return fsys.Create(path)
 }
@@ -65,7 +70,7 @@ func createData(fsys vfs.FS, path string) (vfs.File, error) {
 func (h *hotSegment) mustRoll(b record.Batch, last record.Offset, c *Config, jitter float64) bool {
 	size := h.size.Load()
 	if size == 0 {
-		return false
+		return len(h.holes()) > 0 // what it held is lost, and its name would tell where that was to have been
 	}
 	x := h.idx.Load()
 	return size+int64(b.Size()) > min(c.SegmentBytes, math.MaxInt32) ||

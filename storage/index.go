@@ -310,6 +310,11 @@ func (x *index) markBoot(mark uint32) error {
 	return x.with(func(b []byte) { order.PutUint32(b[bootMarkAt:], mark) })
 }
 
+// markOpen takes back that the index is complete, so that the next open makes it again and finds what is damaged.
+func (x *index) markOpen() error {
+	return x.with(func(b []byte) { order.PutUint32(b[12:], indexOpen) })
+}
+
 // sync makes the entries durable.
 func (x *index) sync() error {
 	m, err := x.mapped.pin()

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -74,6 +75,7 @@ type Log struct {
 type view struct {
 	segments []*Segment
 	start    record.Offset // the log start offset
+	lost     record.Offset // below it, from start on, the segments are missing
 }
 
 // mark is a place between two batches: every record below offset lies before position in segment or in an earlier
@@ -146,6 +148,7 @@ func (l *Log) Append(ctx context.Context, epoch int32, b record.Batch) (base, ne
 	base, next, err = l.write(epoch, b, c)
 	l.writer.Unlock()
 	if err != nil {
+		l.deliver() // it may be that the log has failed
 		return 0, 0, err
 	}
 	l.dir.counters.appends.Add(1)
@@ -176,13 +179,21 @@ func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.O
 		return l.hot.append(b, c)
 	}
 	if c.UseReserve {
-		err = l.dir.reserve.with(put)
+		err = l.dir.reserve.with(forCatalog, put)
 	} else {
 		err = put()
 	}
 	if err != nil {
+		if IsFull(err) {
+			l.dir.reserve.noteFull(err)
+		} else {
+			l.dir.lastError.Store(&writeError{time.Now(), err})
+		}
 		l.noteCut(doubt)
 		l.dir.counters.appendErrors.Add(1)
+		if errors.Is(err, ErrFailed) {
+			return 0, 0, err
+		}
 		return 0, 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)
 	}
 	l.lastEpoch = epoch
@@ -222,6 +233,9 @@ func (l *Log) roll(c *Config) error {
 			return err
 		}
 	}
+	if err := l.nameHot(); err != nil {
+		return err
+	}
 	hot, err := createHot(l.dir, l.folder, base, c)
 	if err != nil {
 		if l.hot != nil {
@@ -233,7 +247,7 @@ func (l *Log) roll(c *Config) error {
 	l.hot = hot
 	v := l.view.Load()
 	segments := append(v.segments[:len(v.segments):len(v.segments)], hot.Segment)
-	l.view.Store(&view{segments: segments, start: v.start})
+	l.view.Store(&view{segments: segments, start: v.start, lost: v.lost})
 
 	l.mu.Lock()
 	l.written = mark{offset: base, segment: hot.Segment}
@@ -246,6 +260,24 @@ func (l *Log) roll(c *Config) error {
 		l.dir.counters.rolls.Add(1)
 		l.dir.flusher.request(l) // a roll always syncs
 	}
+	return nil
+}
+
+// nameHot makes the hot segment's name durable if no sync has come to that yet. A segment is not begun before the one
+// in front of it is sure to be found: a log that had lost its beginning to a power cut would look like one whose
+// beginning was deleted.
+func (l *Log) nameHot() error {
+	if l.hot == nil || l.hot.named.Load() {
+		return nil
+	}
+	if err := l.dir.fs.SyncDir(l.folder); err != nil {
+		l.mu.Lock()
+		l.failLocked(fmt.Errorf("sync: %w", err))
+		l.wakeLocked(0)
+		l.mu.Unlock()
+		return l.usable()
+	}
+	l.hot.named.Store(true)
 	return nil
 }
 
@@ -268,7 +300,7 @@ func (l *Log) makeFolder() error {
 // adopt takes over what recovery found. It is called once, before anybody else has the log.
 func (l *Log) adopt(r recovered) {
 	l.hot, l.hasFolder, l.lastEpoch = r.hot, r.hasFolder, r.lastEpoch
-	l.view.Store(&view{segments: r.segments, start: r.start})
+	l.view.Store(&view{segments: r.segments, start: r.start, lost: r.lost})
 	l.end.Store(int64(r.end))
 	m := mark{offset: r.end}
 	if r.hot != nil {

@@ -171,24 +171,26 @@ func (b *bench) read(from, to record.Offset) (offsets []record.Offset) {
 }
 
 // batches returns the batches of a chunk, checked, and releases it.
-func batches(t testing.TB, c record.Chunk) (out []record.Batch) {
+func batches(t testing.TB, c record.Chunk) []record.Batch {
 	t.Helper()
-	defer c.Release()
-	buf, err := c.AppendTo(nil)
+	out, err := chunkBatches(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for len(buf) > 0 {
+	return out
+}
+
+func chunkBatches(c record.Chunk) (out []record.Batch, err error) {
+	defer c.Release()
+	buf, err := c.AppendTo(nil)
+	for len(buf) > 0 && err == nil {
 		var batch record.Batch
 		if batch, buf, err = record.Parse(buf); err == nil {
 			err = batch.Verify()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
 		out = append(out, batch)
 	}
-	return out
+	return out, err
 }
 
 // wantAll checks that exactly the offsets from..to-1 can be read, in order.

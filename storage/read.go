@@ -26,6 +26,9 @@ func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, at
 			return record.Chunk{}, err
 		}
 		chunk, more, err := l.readSegment(s, from, to, maxBytes, atLeastOne)
+		if l.survey(ctx, s, err) {
+			chunk, more, err = l.readSegment(s, from, to, maxBytes, atLeastOne)
+		}
 		if err != nil {
 			s.release()
 			return record.Chunk{}, l.readError(err)
@@ -52,8 +55,11 @@ func (l *Log) segmentAt(from record.Offset) (*Segment, error) {
 		if from < v.start || from > end {
 			return nil, fmt.Errorf("offset %d of %s, which holds %d to %d: %w", from, l.id, v.start, end, ErrOffsetOutOfRange)
 		}
-		if from == end || len(v.segments) == 0 {
+		if from == end {
 			return nil, l.ifClosed()
+		}
+		if from < v.lost || len(v.segments) == 0 {
+			return nil, &CorruptError{File: l.folder, Offset: from, Err: errMissing}
 		}
 		i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > from }) - 1
 		if s := v.segments[max(i, 0)]; s.hold() {
@@ -110,6 +116,9 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 	if err == io.EOF {
 		return c, true, nil
 	}
+	if err == nil {
+		err = l.within(s, first)
+	}
 	if err != nil || first.end > to {
 		return c, false, err
 	}
@@ -119,7 +128,7 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 	}
 	end := limit
 	if want := first.pos + int64(maxBytes); want < limit {
-		if end, err = s.boundary(f, first.pos, want, limit); err != nil {
+		if end, err = s.boundary(f, first, want, limit); err != nil {
 			return c, false, err
 		}
 	}
@@ -136,16 +145,27 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 	}), false, nil
 }
 
+// within returns an error for a batch that reaches into the segment behind its own: its base offset is not to be believed.
+func (l *Log) within(s *Segment, p place) error {
+	if next := l.after(s); next != nil && p.end > next.base {
+		return s.corrupt(p.pos, p.base, fmt.Errorf("batch claims to reach offset %d, %w at %d", p.end-1, errOverlap, next.base))
+	}
+	return nil
+}
+
 // prepare makes a segment's index usable. The hot one's always is.
 func (l *Log) prepare(s *Segment) error {
 	if s.ready.Load() {
 		return nil
 	}
-	next := l.after(s)
-	if next == nil {
+	segments := l.view.Load().segments
+	i := sort.Search(len(segments), func(i int) bool { return segments[i].base > s.base })
+	if i == len(segments) {
 		return nil
 	}
-	return s.load(next.base)
+	// What came behind a segment that retention has taken meanwhile may be gone with it.
+	taken := i == 0 || segments[i-1] != s
+	return s.load(segments[i].base, taken || l.cfg.Load().Compact)
 }
 
 // limit returns the position in a segment below which every batch ends at or below an offset.
@@ -216,6 +236,9 @@ func (l *Log) OffsetForTime(ctx context.Context, unixMilli int64) (record.Offset
 			continue // taken by the cleaner: its records are gone
 		}
 		at, ts, err := l.searchTime(ctx, s, v.start, unixMilli)
+		if l.survey(ctx, s, err) {
+			at, ts, err = l.searchTime(ctx, s, v.start, unixMilli)
+		}
 		s.release()
 		if err != nil {
 			return -1, -1, l.readError(err)
@@ -284,6 +307,9 @@ func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
 				continue
 			}
 			ts, err := l.maxTime(s, v.start)
+			if l.survey(ctx, s, err) {
+				ts, err = l.maxTime(s, v.start)
+			}
 			s.release()
 			if err != nil {
 				return -1, -1, l.readError(err)
@@ -365,8 +391,11 @@ func (d *Dir) maxTimeFrom(s *Segment, f io.ReaderAt, p place, start record.Offse
 	return newest, err
 }
 
-// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false.
+// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false. A batch may be
+// large, and many may ask at once: no more are looked into at a time than there are processors.
 func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offset, int64) bool) error {
+	d.lookups <- struct{}{}
+	defer func() { <-d.lookups }()
 	buf := make([]byte, p.size)
 	if _, err := f.ReadAt(buf, p.pos); err != nil {
 		return err
@@ -379,6 +408,9 @@ func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offs
 		return s.corrupt(p.pos, p.base, err)
 	}
 	for r, err := range b.Records(d.decompressor) {
+		if errors.Is(err, record.ErrTooLarge) {
+			return fmt.Errorf("%s: %w", s.path, err) // nothing is wrong with the file
+		}
 		if err != nil {
 			return s.corrupt(p.pos, p.base, err)
 		}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"segue/storage/record"
@@ -21,6 +19,8 @@ type recovered struct {
 	hot       *hotSegment // the last of segments; nil if there is none
 	start     record.Offset
 	end       record.Offset
+	reached   record.Offset // the end as the segments tell it, below start if the log start is wrong
+	lost      record.Offset // below it, from start on, the segments are missing
 	lastEpoch int32
 	hasFolder bool
 	// checkpointed is where a checkpoint stands that spares the next open everything, if nothing is written before it.
@@ -38,41 +38,26 @@ type recovered struct {
 //     they were written and more sound batches follow. Nothing is cut: the log goes on behind the damage, reads of
 //     the offsets in it fail, and those around it do not.
 type recovery struct {
-	l     *Log
-	d     *Dir
-	point *point // where the checking begins; nil for the very start
-	saved []savedPoint
-	files []segmentFile
-	start record.Offset
+	l      *Log
+	d      *Dir
+	point  *point  // where the checking begins; nil for the very start
+	proofs []proof // that the log once went on to an offset
+	files  []segmentFile
+	start  record.Offset
 	// sameBoot says that the machine has not been restarted since the log was last open. That it was not since the
 	// directory was is not enough: the last run may have ended before it came to this log.
 	sameBoot bool
+	unproven bool // what is found may never have come to the disk
 	result   recovered
-}
-
-// savedPoint is a checkpoint that is sound.
-type savedPoint struct {
-	file string
-	point
-}
-
-type segmentFile struct {
-	base     record.Offset
-	size     int64
-	foreign  bool          // Kafka's index stands beside it
-	synced   int64         // bytes that were synced, as the index notes; 0 where it does not
-	syncedTo record.Offset // the offset behind them
 }
 
 // recoverLog opens the log's folder, and returns an empty log where there is none.
 func recoverLog(ctx context.Context, l *Log) (recovered, error) {
-	r := &recovery{l: l, d: l.dir, result: recovered{lastEpoch: -1}}
+	r := &recovery{l: l, d: l.dir, unproven: l.dir.doubts(l.id.Folder()), result: recovered{lastEpoch: -1}}
 	found, err := r.look()
 	if err == nil && found {
 		r.result.hasFolder = true
-		if err = r.segments(ctx); err == nil {
-			err = r.dropCheckpoints()
-		}
+		err = r.segments(ctx)
 	}
 	if err != nil {
 		for _, s := range r.result.segments {
@@ -83,121 +68,11 @@ func recoverLog(ctx context.Context, l *Log) (recovered, error) {
 	return r.result, nil
 }
 
-// look reads the folder and everything in it that is not a segment.
-func (r *recovery) look() (found bool, err error) {
-	folder, fsys := r.l.folder, r.d.fs
-	entries, err := fsys.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	id, known, err := readMetadata(fsys, folder)
-	switch {
-	case err != nil:
-		return false, err
-	case known && id != r.l.id.TopicID:
-		return false, r.d.setAside(r.l.id.Folder(), id)
-	case !known:
-		// Nothing was acknowledged in here before the id was durable, or Kafka before 2.8 wrote it.
-		if err := r.d.reserve.with(func() error { return writeMetadata(fsys, folder, r.l.id) }); err != nil {
-			return false, err
-		}
-		if err := fsys.SyncDir(folder); err != nil {
-			return false, err
-		}
-	}
-	if r.start, err = readStart(fsys, folder); err != nil {
-		return false, err
-	}
-	for _, e := range entries {
-		base, isSegment := parseSegmentName(e.Name)
-		switch {
-		case isSegment && !e.Dir:
-			r.files = append(r.files, segmentFile{base: base, size: e.Size})
-		case strings.HasSuffix(e.Name, tempSuffix):
-			// What a crash left of a file that was being replaced.
-			if err := removeIfThere(fsys, filepath.Join(folder, e.Name)); err != nil {
-				return false, err
-			}
-		}
-	}
-	if err := r.dropBelowStart(); err != nil {
-		return false, err
-	}
-	return true, r.findPoint(entries)
-}
-
-// dropBelowStart finishes what the last run did not come to: segments that lie wholly below the log start are removed.
-// That run may not even have come to make the log start durable.
-func (r *recovery) dropBelowStart() error {
-	below := func() bool { return len(r.files) > 1 && r.files[1].base <= r.start }
-	if below() {
-		if err := r.d.fs.SyncDir(r.l.folder); err != nil {
-			return err
-		}
-	}
-	for below() {
-		path := filepath.Join(r.l.folder, segmentName(r.files[0].base))
-		if err := errors.Join(removeIfThere(r.d.fs, path+dataSuffix), removeIfThere(r.d.fs, path+indexSuffix)); err != nil {
-			r.d.log.Warn().Err(err).Msg("not removed")
-		}
-		r.files = r.files[1:]
-	}
-	return nil
-}
-
-// findPoint picks the newest checkpoint whose place is there.
-func (r *recovery) findPoint(entries []vfs.Entry) error {
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name, checkpointSuffix) {
-			continue
-		}
-		file := filepath.Join(r.l.folder, e.Name)
-		p, _, err := readCheckpoint(r.d.fs, file, r.l.id.TopicID)
-		if errors.Is(err, ErrNotFound) {
-			r.d.log.Warn().Err(err).Msg("checkpoint ignored")
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		r.saved = append(r.saved, savedPoint{file, p})
-		for _, f := range r.files {
-			if f.base == p.base && f.size >= p.position && (r.point == nil || p.at > r.point.at) {
-				r.point = &p
-			}
-		}
-	}
-	return nil
-}
-
-// dropCheckpoints removes, durably, the checkpoints that stand behind the end that was found. They tell of records that
-// are gone, and once the log has grown past them again nothing would show it.
-func (r *recovery) dropCheckpoints() error {
-	removed := false
-	for _, p := range r.saved {
-		if p.at <= r.result.end {
-			continue
-		}
-		r.d.log.Warn().Str("checkpoint", p.file).Int64("offset", int64(p.at)).Int64("log_end", int64(r.result.end)).
-			Msg("checkpoint stands behind the end of the log; it is removed")
-		if err := removeIfThere(r.d.fs, p.file); err != nil {
-			return err
-		}
-		removed = true
-	}
-	if !removed {
-		return nil
-	}
-	return r.d.fs.SyncDir(r.l.folder)
-}
-
 // segments opens the segments in order, the last one for writing.
 func (r *recovery) segments(ctx context.Context) error {
 	res := &r.result
-	res.start, res.end = r.start, r.start
+	told := r.told()
+	res.start, res.end = r.start, max(r.start, told)
 	if r.point != nil {
 		res.lastEpoch = r.point.lastEpoch
 	}
@@ -207,10 +82,10 @@ func (r *recovery) segments(ctx context.Context) error {
 		s.size.Store(file.size)
 		res.segments = append(res.segments, s)
 	}
-	if len(r.files) > 0 {
-		res.start = max(r.start, r.files[0].base)
+	r.findBeginning(told)
+	if err := r.readNotes(res.segments); err != nil {
+		return err
 	}
-	r.readNotes(res.segments)
 	for i, s := range res.segments {
 		s.durable.Store(i < len(res.segments)-1) // the check settles what is not yet
 		if r.point != nil && s.base < r.point.base {
@@ -225,13 +100,16 @@ func (r *recovery) segments(ctx context.Context) error {
 				behind.release()
 			}
 			res.segments = res.segments[:i+1]
-			if err := r.setAside(r.files[i+1:]); err != nil {
+			if err := r.setAside(r.files[i+1:], "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
 				return err
 			}
-			return r.openHot(s, false)
+			if err := r.openHot(s, false); err != nil {
+				return err
+			}
+			break
 		}
 	}
-	return nil
+	return r.settleStart()
 }
 
 // check reads a segment from the checkpoint on, cuts what is torn, and syncs what is kept. For the last segment it
@@ -243,24 +121,22 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	}
 	defer s.file.unpin()
 	last := i == len(r.files)-1
-	c := &checker{
-		s: s, f: f, size: s.size.Load(), next: noNext, sameBoot: r.sameBoot,
-		synced: r.files[i].synced, syncedTo: r.files[i].syncedTo, settled: r.settled(i),
-	}
-	if !last {
-		c.next = r.files[i+1].base
-	}
-	c.least, c.maxTime, c.lastEpoch = s.base, noTimestamp, -1
+	c := r.checker(i, s, f)
 	known := c.synced
 	if p := r.point; p != nil && p.base == s.base {
-		c.pos, c.least, c.maxTime, c.lastEpoch = p.position, p.at, p.maxTimestamp, p.lastEpoch
+		if p.entries > 0 { // else the checkpoint does not know the timestamps below it
+			c.pos, c.least, c.maxTime, c.lastEpoch = p.position, p.at, p.maxTimestamp, p.lastEpoch
+		}
 		known = max(known, p.position)
 		c.synced, c.syncedTo = known, max(c.syncedTo, p.at)
 	}
 	indexed := false
 	if last {
 		x := r.hotIndex(s, c)
-		if indexed = x != nil; !indexed || x.count.Load() == 0 {
+		if indexed = x != nil; !indexed || x.count.Load() == 0 || !r.pointHolds(s, f, x) {
+			if indexed {
+				x.count.Store(0)
+			}
 			c.pos, c.least, c.maxTime, c.lastEpoch = 0, s.base, noTimestamp, -1
 		}
 		if indexed {
@@ -271,12 +147,11 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	if err := c.run(ctx); err != nil {
 		return false, err
 	}
-	if c.torn == nil && c.least < c.next && !last && !c.settled && !r.l.cfg.Load().Compact {
-		c.torn = fmt.Errorf("it ends at offset %d, the next segment starts at %d", c.least, c.next)
-	}
-	r.result.end = max(c.least, r.start)
+	r.checkEnd(i, c)
+	r.result.reached, r.result.end = c.least, max(c.least, r.start)
 	r.result.lastEpoch = max(r.result.lastEpoch, c.lastEpoch)
 	s.noteDamage(c.damage)
+	s.surveyed.Store(from == 0)
 	s.maxTime.Store(c.maxTime)
 	if c.torn != nil {
 		if err := r.cutTail(s, f, c.pos, c.size, c.least, c.torn); err != nil {
@@ -299,6 +174,40 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	return c.torn != nil, nil
 }
 
+// checkEnd looks, behind a sound segment, whether the next one follows. Below the log start it need not: the last run may
+// have come to remove one segment and not an older one.
+func (r *recovery) checkEnd(i int, c *checker) {
+	switch {
+	case c.torn != nil || c.next == noNext || c.least >= c.next || c.next <= r.start || r.files[i].foreign:
+	case c.settled || c.syncedTo >= c.next:
+		if !r.l.cfg.Load().Compact {
+			c.lost(c.size, errMissing)
+		}
+	case !r.mayHaveGaps(i):
+		c.torn = fmt.Errorf("it ends at offset %d, the next segment starts at %d", c.least, c.next)
+	}
+}
+
+// checker returns a checker of a whole segment that knows what is known of it.
+func (r *recovery) checker(i int, s *Segment, f vfs.File) *checker {
+	c := &checker{
+		s: s, f: f, size: s.size.Load(), next: noNext, sameBoot: r.sameBoot,
+		synced: r.files[i].synced, syncedTo: r.files[i].syncedTo, settled: r.settled(i),
+		least: s.base, maxTime: noTimestamp, lastEpoch: -1,
+	}
+	if i == len(r.files)-1 {
+		c.syncedTo = max(c.syncedTo, r.told())
+	} else {
+		c.next = r.files[i+1].base
+	}
+	return c
+}
+
+// mayHaveGaps says whether compaction may have taken the end of a segment that is not known to be synced: Kafka's, in a
+// folder that came without its indexes. Of a segment that Segue has written there is an index if there is a segment
+// behind it, for its name was durable before that one was made.
+func (r *recovery) mayHaveGaps(i int) bool { return r.l.cfg.Load().Compact && !r.files[i].own }
+
 // note writes down in a segment's index how far it is synced now, so that what is known of it does not get lost with a
 // crash before the next sync. Where there is damage it is made durable at once: without it the next open could take the
 // damage for torn, or hand the offsets of a lost end out again.
@@ -307,6 +216,9 @@ func (r *recovery) note(s *Segment, c *checker) {
 	err := x.noteSynced(max(c.pos, c.synced), max(c.least, c.syncedTo))
 	if len(c.damage) == 0 {
 		return // without an index there is nothing to know, and nothing to lose
+	}
+	if err == nil {
+		err = x.markOpen()
 	}
 	if err == nil {
 		err = x.sync()
@@ -319,10 +231,15 @@ func (r *recovery) note(s *Segment, c *checker) {
 	}
 }
 
-// settled says whether all of a segment that is not the last counts as synced although its own index does not say so:
-// a later segment has been synced, which happens in order; or the machine stayed up, so nothing was lost; or Kafka
+// settled says whether all of a segment counts as synced although its own index does not say so: a later segment has been
+// synced, which happens in order; or the machine stayed up, so nothing was lost; or Kafka
 // wrote the segment, about whose syncs nothing is known, and then nothing may be cut.
 func (r *recovery) settled(i int) bool {
+	for _, p := range r.proofs {
+		if p.base > r.files[i].base {
+			return true
+		}
+	}
 	later := r.files[i+1:]
 	if len(later) == 0 {
 		return false
@@ -340,10 +257,10 @@ func (r *recovery) settled(i int) bool {
 
 // settle makes a stretch durable that may not have been synced before, and the names that lead to it.
 func (r *recovery) settle(f vfs.File, from, to int64, newFile bool) error {
-	if r.d.sameBoot {
+	if r.unproven {
 		// A sync that failed in the last run may have left pages that look clean and never reached the disk. Written
 		// again they are dirty again, and this sync answers for them.
-		if err := rewrite(f, from, to); err != nil {
+		if err := r.d.reserve.with(forRoom, func() error { return rewrite(f, from, to) }); err != nil {
 			return err
 		}
 	}
@@ -363,12 +280,12 @@ type indexWriter struct {
 	last int64 // position of the last entry
 }
 
-func (w *indexWriter) add(h record.Header, pos, maxBefore int64) {
+func (w *indexWriter) add(b record.Batch, pos, maxBefore int64) {
 	if pos-w.last < defaultIndexInterval {
 		return
 	}
 	// A full index says so itself when the next batch is appended.
-	if w.x.add(indexEntry{Relative: uint32(h.BaseOffset() - w.base), Position: uint32(pos), MaxBefore: maxBefore}) == nil {
+	if w.x.add(indexEntry{Relative: uint32(b.BaseOffset() - w.base), Position: uint32(pos), MaxBefore: maxBefore}) == nil {
 		w.last = pos
 	}
 }
@@ -382,19 +299,42 @@ func lastEntry(x *index) int64 {
 	return int64(e.Position)
 }
 
-// readNotes reads what the index files from the checkpoint on note of syncs.
-func (r *recovery) readNotes(segments []*Segment) {
+// readNotes reads what the index files from the checkpoint on note of syncs. Of an index that is missing or odd there is
+// nothing to know. One that cannot be read just now is another matter: what it notes tells damaged from torn.
+func (r *recovery) readNotes(segments []*Segment) error {
 	for i, s := range segments {
 		if r.point != nil && s.base < r.point.base {
 			continue
 		}
-		// Of an index that is missing or odd there is nothing to know; what it notes counts even if the rest is odd.
-		st, _ := s.idx.Load().load(s.size.Load())
-		r.files[i].synced, r.files[i].syncedTo = st.synced, st.syncedTo
-		r.sameBoot = r.d.sameBoot && st.bootMark == r.d.bootMark // the last one's counts
+		st, err := s.idx.Load().load(s.size.Load())
+		if err := readable(err); err != nil {
+			return err
+		}
+		r.files[i].own = !errors.Is(err, fs.ErrNotExist)
+		r.files[i].noteProof(st.synced, st.syncedTo)
+		r.sameBoot = r.d.bootMark != 0 && st.bootMark == r.d.bootMark // the last one's counts
 		s.idx.Load().count.Store(0)
-		_, err := r.d.fs.Stat(s.path + kafkaIndexSuffix)
-		r.files[i].foreign = err == nil
+		r.files[i].foreign = isForeign(r.d.fs, s.path)
+	}
+	return nil
+}
+
+// pointHolds looks whether the batches below the checkpoint lead to its place and offset, from the last index entry on.
+// The end of the log rests on nothing else where nothing was written behind the checkpoint.
+func (r *recovery) pointHolds(s *Segment, f vfs.File, x *index) bool {
+	e, err := x.floorPosition(r.point.position)
+	if err != nil {
+		return false
+	}
+	w := s.walk(f, int64(e.Position), r.point.position)
+	defer w.done()
+	w.least = s.base + record.Offset(e.Relative)
+	for {
+		h, err := w.peek()
+		if err != nil {
+			return err == io.EOF && w.pos == r.point.position && w.least <= r.point.at
+		}
+		w.skip(h)
 	}
 }
 
@@ -411,7 +351,7 @@ func (r *recovery) hotIndex(s *Segment, c *checker) *index {
 	}
 	_ = x.mapped.drop() // it holds nothing that matters: the file is about to be replaced
 	var fresh *index
-	err := r.d.reserve.with(func() (err error) {
+	err := r.d.reserve.with(forRoom, func() (err error) {
 		fresh, err = createIndex(r.d.fs, r.d.handles, x.path, s.base, r.l.cfg.Load().IndexBytes)
 		return err
 	})
@@ -457,102 +397,6 @@ func (r *recovery) openHot(s *Segment, indexed bool) error {
 	// All that a power cut left torn is gone now. A log without the mark is opened as after one.
 	if err := x.markBoot(r.d.bootMark); err != nil && indexed {
 		return err
-	}
-	return nil
-}
-
-// cutTail moves what is behind a position into a file of its own and cuts the segment there.
-func (r *recovery) cutTail(s *Segment, f vfs.File, pos, size int64, offset record.Offset, cause error) error {
-	if pos == size {
-		return nil // the end is missing, and with it what was to be kept
-	}
-	r.d.counters.cuts.Add(1)
-	r.d.counters.cutBytes.Add(size - pos)
-	keep := r.cutName(offset)
-	r.d.log.Warn().Err(cause).Str("segment", s.path).Int64("offset", int64(offset)).Int64("at_byte", pos).
-		Int64("bytes", size-pos).Str("kept_in", keep).
-		Msg("the end of the log was never synced and is torn; it is cut off and kept")
-	err := r.d.reserve.with(func() error { return copyTail(r.d.fs, f, pos, size, keep) })
-	if err == nil {
-		err = r.d.fs.SyncDir(r.l.folder)
-	}
-	if err == nil {
-		err = f.Truncate(pos)
-	}
-	if err != nil {
-		return fmt.Errorf("cut the torn end of %s: %w", s.path, err)
-	}
-	return nil
-}
-
-// setAside renames whole segments that lie behind one that was cut.
-func (r *recovery) setAside(files []segmentFile) error {
-	for _, file := range files {
-		path := filepath.Join(r.l.folder, segmentName(file.base))
-		keep := r.cutName(file.base)
-		r.d.counters.cuts.Add(1)
-		r.d.counters.cutBytes.Add(file.size)
-		r.d.log.Warn().Str("segment", path).Int64("bytes", file.size).Str("kept_in", keep).
-			Msg("segment lies behind a torn one; it was never synced and is set aside")
-		if err := r.d.fs.Rename(path+dataSuffix, keep); err != nil {
-			return err
-		}
-		if err := removeIfThere(r.d.fs, path+indexSuffix); err != nil {
-			return err
-		}
-	}
-	return r.d.fs.SyncDir(r.l.folder)
-}
-
-// cutName returns a free name for what is cut off at an offset.
-func (r *recovery) cutName(offset record.Offset) string {
-	name := filepath.Join(r.l.folder, segmentName(offset)+cutSuffix)
-	free := name
-	for n := 2; ; n++ {
-		if _, err := r.d.fs.Stat(free); err != nil {
-			return free
-		}
-		free = fmt.Sprintf("%s.%d", name, n)
-	}
-}
-
-const copyBlock = 1 << 20
-
-func copyTail(fsys vfs.FS, f vfs.File, pos, size int64, to string) (err error) {
-	if err := removeIfThere(fsys, to); err != nil {
-		return err
-	}
-	out, err := fsys.Create(to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	buf := make([]byte, min(copyBlock, size-pos))
-	for at := pos; at < size; {
-		n := min(int64(len(buf)), size-at)
-		if _, err := f.ReadAt(buf[:n], at); err != nil {
-			return err
-		}
-		if _, err := out.WriteAt(buf[:n], at-pos); err != nil {
-			return err
-		}
-		at += n
-	}
-	return out.Sync()
-}
-
-// rewrite writes the bytes of a stretch over themselves.
-func rewrite(f vfs.File, from, to int64) error {
-	buf := make([]byte, min(copyBlock, to-from))
-	for at := from; at < to; {
-		n := min(int64(len(buf)), to-at)
-		if _, err := f.ReadAt(buf[:n], at); err != nil && err != io.EOF {
-			return err
-		}
-		if _, err := f.WriteAt(buf[:n], at); err != nil {
-			return err
-		}
-		at += n
 	}
 	return nil
 }

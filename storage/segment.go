@@ -56,19 +56,22 @@ type Segment struct {
 	maxTime atomic.Int64          // largest timestamp of the segment; noTimestamp in an empty one
 
 	durable atomic.Bool // sealed, and all of it is known to be synced
+	named   atomic.Bool // a sync since it was made or found has covered its name
 
 	holds     atomic.Int64
 	droppedBy atomic.Pointer[Log] // which has the files removed when the last hold goes; nil while it has the segment
 
-	damage atomic.Pointer[[]span] // what recovery, or the making of the index, found unsound
+	damage   atomic.Pointer[[]span] // what recovery, or the making of the index, found unsound
+	surveyed atomic.Bool            // all of it was read for damage since it was opened
 }
 
 // span is a stretch of a segment that holds no sound batch: the bytes from..to, where the offsets low..high-1 are
-// missing.
+// missing; or a batch that is sound but for a part of its header that reading it does not need.
 type span struct {
 	from, to  int64
 	low, high record.Offset
 	cause     error
+	readable  bool
 }
 
 // holes returns the damaged stretches of the segment, in order.
@@ -77,6 +80,13 @@ func (s *Segment) holes() []span {
 		return *p
 	}
 	return nil
+}
+
+// isForeign says whether Kafka wrote the segment with that path: its index stands beside it. Then nothing is known of
+// what was synced, and compaction may have left gaps.
+func isForeign(fsys vfs.FS, path string) bool {
+	_, err := fsys.Stat(path + kafkaIndexSuffix)
+	return err == nil
 }
 
 // noTimestamp is the timestamp of records that have none, as Kafka writes it.
@@ -153,13 +163,15 @@ func (s *Segment) find(f io.ReaderAt, from record.Offset, limit int64) (place, e
 	return w.first(func(h record.Header) bool { return h.LastOffset() >= from })
 }
 
-// boundary returns the last end of a batch at or below want, from being the start of a batch below it. It returns
-// from where not even the first batch ends in time.
-func (s *Segment) boundary(f io.ReaderAt, from, want, limit int64) (int64, error) {
+// boundary returns the last end of a batch at or below want, which lies behind the start of the first one. It returns
+// that start where not even the first batch ends in time.
+func (s *Segment) boundary(f io.ReaderAt, first place, want, limit int64) (int64, error) {
 	idx := s.idx.Load()
 	e := s.hint(idx, func() (indexEntry, error) { return idx.floorPosition(want) })
+	from := first.pos
 	w := s.walk(f, from, limit)
 	defer w.done()
+	w.least = first.base
 	if at := int64(e.Position); at > from {
 		w.pos = at
 		w.check(idx, e)
@@ -219,8 +231,9 @@ func (s *Segment) markOdd(x *index) {
 }
 
 // load makes a sealed segment's index ready for look-ups: it is checked, and made again where it is missing, odd or
-// was never closed. Next is the base offset of the segment behind it. Callers of one segment share the work.
-func (s *Segment) load(next record.Offset) error {
+// was never closed. Next is the base offset of the segment behind it; gaps says that offsets may be missing before it
+// because compaction took them. Callers of one segment share the work.
+func (s *Segment) load(next record.Offset, gaps bool) error {
 	if s.ready.Load() {
 		return nil
 	}
@@ -234,6 +247,9 @@ func (s *Segment) load(next record.Offset) error {
 			st, err := x.load(s.size.Load())
 			if err == nil && st.closed {
 				s.maxTime.Store(st.maxTimestamp)
+				if size := s.size.Load(); !gaps && st.synced == size && st.syncedTo < next {
+					s.noteDamage([]span{missing(size, st.syncedTo, next)})
+				}
 				s.ready.Store(true)
 				return nil, nil
 			}
@@ -241,22 +257,34 @@ func (s *Segment) load(next record.Offset) error {
 				return nil, err
 			}
 		}
-		return nil, s.rebuild(next)
+		return nil, s.rebuild(next, gaps)
 	})
 	return err
 }
 
+// missing is the stretch at the end of a segment of that size, which holds no bytes, for offsets whose segments are not
+// there.
+func missing(size int64, low, high record.Offset) span {
+	return span{from: size, to: size, low: low, high: high, cause: errMissing}
+}
+
+var errMissing = errors.New("the segment that held these offsets is not there")
+
 // rebuild makes the index of a sealed segment again from its batches and puts it in the place of the old one.
-func (s *Segment) rebuild(next record.Offset) error {
+func (s *Segment) rebuild(next record.Offset, gaps bool) error {
 	f, err := s.file.pin()
 	if err != nil {
 		return err
 	}
 	defer s.file.unpin()
+	s.surveyed.Store(true)
 	b := indexBuilder{base: s.base}
 	c := &checker{s: s, f: f, size: s.size.Load(), least: s.base, next: next, settled: true, maxTime: noTimestamp, lastEpoch: -1, onBatch: b.add}
 	if err := c.run(context.Background()); err != nil {
 		return err
+	}
+	if c.least < next && !gaps && !isForeign(s.dir.fs, s.path) {
+		c.note(missing(c.size, c.least, next))
 	}
 	b.maxTime = c.maxTime
 	s.noteDamage(c.damage)
@@ -288,13 +316,18 @@ const defaultIndexInterval = 4096
 
 // noteDamage remembers and reports what of the segment cannot be read.
 func (s *Segment) noteDamage(damage []span) {
-	s.damage.Store(&damage)
-	for _, hole := range damage {
+	holes := make([]span, 0, len(damage))
+	for _, found := range damage {
 		s.dir.counters.damage.Add(1)
-		s.dir.log.Error().Err(hole.cause).Str("segment", s.path).Int64("from_byte", hole.from).Int64("to_byte", hole.to).
-			Int64("from_offset", int64(hole.low)).Int64("to_offset", int64(hole.high)).
-			Msg("segment is damaged: these offsets cannot be read, the ones around them can")
+		what := "segment is damaged: these offsets can be read nevertheless"
+		if !found.readable {
+			holes = append(holes, found)
+			what = "segment is damaged: these offsets cannot be read, the ones around them can"
+		}
+		s.dir.log.Error().Err(found.cause).Str("segment", s.path).Int64("from_byte", found.from).Int64("to_byte", found.to).
+			Int64("from_offset", int64(found.low)).Int64("to_offset", int64(found.high)).Msg(what)
 	}
+	s.damage.Store(&holes)
 }
 
 // indexBuilder gathers the entries of an index in memory.
@@ -310,9 +343,9 @@ type indexBuilder struct {
 }
 
 // add takes in the batch at a position, in order.
-func (b *indexBuilder) add(h record.Header, pos, maxBefore int64) {
+func (b *indexBuilder) add(batch record.Batch, pos, maxBefore int64) {
 	if pos-b.last >= defaultIndexInterval {
-		b.entries = append(b.entries, indexEntry{Relative: uint32(h.BaseOffset() - b.base), Position: uint32(pos), MaxBefore: maxBefore})
+		b.entries = append(b.entries, indexEntry{Relative: uint32(batch.BaseOffset() - b.base), Position: uint32(pos), MaxBefore: maxBefore})
 		b.last = pos
 	}
 }

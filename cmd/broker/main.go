@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"segue/internal/broker"
@@ -31,6 +32,7 @@ const usage = `Segue is a Kafka-compatible broker.
 
 Usage:
   broker [flags]
+  broker log verify|dump ...
 
 Without flags it listens on port 9092, keeps its data in ./data, serves health and
 metrics over HTTP on port 9644, and creates topics when they are first used.
@@ -38,6 +40,8 @@ metrics over HTTP on port 9644, and creates topics when they are first used.
 Settings have Kafka's names. They come from the file that --config names, from
 environment variables (KAFKA_LOG_DIRS is log.dirs, as in the apache/kafka image), and
 from --override; where they differ, the later of these three wins.
+
+"broker log --help" tells how to verify and print the data of a broker that is stopped.
 
 Examples:
   broker
@@ -61,45 +65,83 @@ const (
 
 func run(args, environ []string, stdout, stderr io.Writer) int {
 	started := time.Now()
-	flags := pflag.NewFlagSet("broker", pflag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.SortFlags = false
-	file := flags.String("config", "", "a properties file with settings")
-	overrides := flags.StringArray("override", nil, "a setting, as name=value; may be repeated")
+	root := &cobra.Command{
+		Use: "broker", Args: noArguments, SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	flags := root.Flags()
+	file, overrides := settingsFlags(flags)
 	level := flags.String("log-level", "info", "how much to log: debug, info, warn or error")
 	format := flags.String("log-format", "auto", "how to log: text, json, or auto for text on a terminal and json elsewhere")
 	showVersion := flags.Bool("version", false, "print the version and exit")
-	help := flags.BoolP("help", "h", false, "print this text and exit")
-	flags.Usage = func() { fmt.Fprint(stderr, usage, flags.FlagUsages()) }
-
-	if err := flags.Parse(args); err != nil {
-		if !errors.Is(err, pflag.ErrHelp) {
-			fmt.Fprintf(stderr, "broker: %v\nbroker --help tells what there is.\n", err)
+	helpIs(root, usage)
+	code := exitOK
+	root.RunE = func(*cobra.Command, []string) error {
+		if *showVersion {
+			fmt.Fprintln(stdout, build())
+			return nil
 		}
-		return exitUsage
+		log, err := logger(stderr, *level, *format)
+		if err != nil {
+			return err
+		}
+		settings, err := readSettings(*file, environ, *overrides, log)
+		if err != nil {
+			return err
+		}
+		code = serve(broker.Config{Settings: settings, Log: log, Version: build(), Started: started})
+		return nil
 	}
+	root.AddCommand(logCommand(environ))
+	err := root.Execute()
+	var usage *usageError
 	switch {
-	case *help:
-		fmt.Fprint(stdout, usage, flags.FlagUsages())
-		return exitOK
-	case *showVersion:
-		fmt.Fprintln(stdout, build())
-		return exitOK
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "broker: unexpected argument %q\nbroker --help tells what there is.\n", flags.Arg(0))
+	case err == nil:
+		return code
+	case errors.Is(err, errDamaged):
+		return exitDamaged
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "broker: %v\n%s --help tells what there is.\n", err, usage.command)
 		return exitUsage
-	}
-	log, err := logger(stderr, *level, *format)
-	if err == nil {
-		var settings *config.Layers
-		if settings, err = readSettings(*file, environ, *overrides, log); err == nil {
-			return serve(broker.Config{Settings: settings, Log: log, Version: build(), Started: started})
-		}
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(stderr, "broker: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	return exitUsage
+}
+
+// usageError is a command line that is wrong.
+type usageError struct {
+	error
+	command string // whose help tells how it is right
+}
+
+// settingsFlags are the flags by which settings are given.
+func settingsFlags(flags *pflag.FlagSet) (file *string, overrides *[]string) {
+	flags.SortFlags = false
+	file = flags.String("config", "", "a properties file with settings")
+	overrides = flags.StringArray("override", nil, "a setting, as name=value; may be repeated")
+	return file, overrides
+}
+
+// helpIs gives a command its text for --help, and has what is wrong with its command line point there.
+func helpIs(c *cobra.Command, text string) {
+	c.Flags().BoolP("help", "h", false, "print this text and exit")
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		fmt.Fprint(c.OutOrStdout(), text, c.LocalFlags().FlagUsages())
+	})
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{fmt.Errorf("unexpected argument %q", args[0]), c.CommandPath()}
 }
 
 // serve runs the broker until it fails or a signal asks it to stop. A second signal ends the process at once.

@@ -15,6 +15,10 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(file, []byte("listners=PLAINTEXT://:0\nnum.partitions=none\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	empty, garbage := t.TempDir(), filepath.Join(t.TempDir(), "partition.checkpoint")
+	if err := os.WriteFile(garbage, []byte("garbage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name    string
 		args    []string
@@ -32,6 +36,21 @@ func TestCommandLine(t *testing.T) {
 		{name: "bad override", args: []string{"--override", "num.partitions"}, code: exitUsage, stderr: []string{"num.partitions"}},
 		{name: "bad value in the environment", environ: []string{"KAFKA_NUM_PARTITIONS=x"}, code: exitUsage, stderr: []string{"num.partitions", "x"}},
 		{name: "level", args: []string{"--log-level", "loud"}, code: exitUsage, stderr: []string{"loud", "debug, info"}},
+		{name: "log", args: []string{"log"}, stdout: []string{"broker log verify", "broker log dump"}},
+		{name: "log help", args: []string{"log", "--help"}, stdout: []string{"broker log verify", "broker log dump"}},
+		{name: "log with an argument", args: []string{"log", "repair"}, code: exitUsage, stderr: []string{`"repair"`, "broker log --help"}},
+		{name: "verify help", args: []string{"log", "verify", "-h"}, stdout: []string{"Usage:", "--deep", "--override"}},
+		{name: "verify of nothing", args: []string{"log", "verify", file + ".not"}, code: exitUsage, stderr: []string{file + ".not", "no such file"}},
+		{name: "verify, bad setting", args: []string{"log", "verify", "--config", file}, code: exitUsage, stderr: []string{"num.partitions"}},
+		{name: "verify, unknown flag", args: []string{"log", "verify", "--repair"}, code: exitUsage, stderr: []string{"--repair", "broker log verify --help"}},
+		{name: "verify, log.dirs of the environment", args: []string{"log", "verify"}, environ: []string{"KAFKA_LOG_DIRS=" + empty},
+			stdout: []string{"0 logs", "sound"}},
+		{name: "verify, log.dirs of an override", args: []string{"log", "verify", "--override", "log.dirs=" + empty}, stdout: []string{"0 logs", "sound"}},
+		{name: "dump help", args: []string{"log", "dump", "--help"}, stdout: []string{"Usage:", "--records", "--json", "--from"}},
+		{name: "dump of what?", args: []string{"log", "dump"}, code: exitUsage, stderr: []string{"which", "broker log dump --help"}},
+		{name: "dump of nothing", args: []string{"log", "dump", file}, code: exitUsage, stderr: []string{file, "*.log"}},
+		{name: "dump, bad range", args: []string{"log", "dump", "--from", "-1", file}, code: exitUsage, stderr: []string{"--from -1"}},
+		{name: "dump of damage", args: []string{"log", "dump", garbage}, code: exitDamaged, stdout: []string{garbage, "damaged"}},
 		{name: "format", args: []string{"--log-format", "xml"}, code: exitUsage, stderr: []string{"xml", "text and json"}},
 	}
 	for _, tt := range tests {

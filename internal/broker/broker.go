@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +29,8 @@ import (
 	"segue/internal/server"
 	"segue/partition"
 	"segue/storage"
+	"segue/storage/record"
+	"segue/storage/vfs"
 )
 
 // Config is what a broker is made of.
@@ -36,21 +41,34 @@ type Config struct {
 	Version string
 	// Started is when the process began; the log tells how long the start took from then.
 	Started time.Time
+	// FS is the file system that the log directories lie on; nil is the operating system's. Tests bring one that
+	// fails, or forgets.
+	FS vfs.FS
+	// Tuning is for tests too.
+	Tuning Tuning
 }
 
-const (
-	// stopPatience is how long a stop waits for clients' answers, and then again for checkpoints.
-	stopPatience = 10 * time.Second
-	// decompressLimit bounds what one batch may unpack to where the broker has to look inside it.
-	decompressLimit = 256 << 20
-)
+// Tuning holds sizes that no setting names. Zero stands for what is right for a broker that serves; tests make them
+// small, so that what comes seldom comes soon.
+type Tuning struct {
+	SnapshotAfter       int   // changes of the catalog between two snapshots of it, see local.Options
+	CatalogSegmentBytes int64 // size at which a segment of the catalog's log is sealed; 16 MiB
+	ReserveBytes        int64 // room kept back on each log directory's disk, see storage.Options
+}
+
+// stopPatience is how long a stop waits for clients' answers, and then again for checkpoints.
+const stopPatience = 10 * time.Second
 
 // Broker is a broker that has its directories and its ports.
 type Broker struct {
 	config   Config
 	settings atomic.Pointer[config.Layers] // those at the start, with what the catalog has altered
+	memory   memory
+	limits   limits
+	refused  atomic.Int64 // topics that would have been too many partitions
 
 	// What it is made of, lowest first. Shutdown takes it from the end.
+	unpacker   *record.Decompressor
 	dirs       []*storage.Dir
 	catalog    *local.Store
 	partitions *partition.Manager
@@ -72,6 +90,9 @@ func Run(ctx context.Context, c Config) error {
 	b, err := New(ctx, c)
 	if err != nil {
 		return err
+	}
+	if b.limits.runtime > 0 {
+		debug.SetMemoryLimit(b.limits.runtime)
 	}
 	b.Start()
 	select {
@@ -99,6 +120,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		}
 	}()
 	c.Log.Info().Str("version", c.Version).Msg("starting")
+	b.findLimits()
 	if err := b.openDirs(); err != nil {
 		return nil, err
 	}
@@ -106,7 +128,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		return nil, err
 	}
 	b.partitions = partition.NewManager(partition.Local(b.dirs...), partition.ManagerOptions{
-		Codecs:   partition.NewCodecs(decompressLimit),
+		Codecs:   partition.CodecsWith(b.unpacker),
 		Parallel: b.settings.Load().Broker().RecoveryThreads * len(b.dirs),
 		Log:      c.Log,
 	})
@@ -166,15 +188,33 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// findLimits finds out what the broker may take on, and tells.
+func (b *Broker) findLimits() {
+	s := b.settings.Load().Broker()
+	b.memory = findMemory(os.DirFS("/"), debug.SetMemoryLimit(-1), addressSpace())
+	b.limits = limitsFor(b.memory, descriptors(), runtime.GOMAXPROCS(0), wishes{
+		connections: s.MaxConnections, partitions: s.MaxPartitions, requestBytes: s.QueuedRequestBytes,
+	})
+	b.unpacker = record.NewDecompressorWithTurns(b.limits.unpackBytes, b.limits.unpackTurns)
+	b.config.Log.Info().Int64("memory", b.memory.bytes).Str("memory_from", b.memory.from).Bool("hard", b.memory.hard).
+		Int64("runtime_bytes", b.limits.runtime).Int("descriptors", descriptors()).
+		Int("connections", b.limits.connections).Int("partitions", b.limits.partitions).
+		Int64("request_bytes", b.limits.requestBytes).Int64("answer_bytes", b.limits.answerBytes).
+		Int("session_partitions", b.limits.sessionParts).Int("unpacked_batch_bytes", b.limits.unpackBytes).
+		Int("open_files", b.limits.openFiles).Msg("limits")
+}
+
 // openDirs opens the log directories.
 func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
 	for _, path := range s.LogDirs {
 		d, err := storage.OpenDir(path, storage.Options{
-			Log:             b.config.Log,
-			CleanInterval:   s.RetentionCheckInterval,
-			OpenFiles:       openFiles(),
-			DecompressLimit: decompressLimit,
+			FS:            b.config.FS,
+			Log:           b.config.Log,
+			Reserve:       b.config.Tuning.ReserveBytes,
+			CleanInterval: s.RetentionCheckInterval,
+			OpenFiles:     b.limits.openFiles,
+			Decompressor:  b.unpacker,
 		})
 		if err != nil {
 			return err
@@ -185,25 +225,44 @@ func (b *Broker) openDirs() error {
 }
 
 // catalogConfig is the log configuration of the catalog: everything synced, nothing deleted but behind a snapshot.
-var catalogConfig = storage.Config{
-	SegmentBytes: 16 << 20, SegmentAge: 1<<63 - 1, IndexBytes: 1 << 20, IndexInterval: 4096,
-	FlushMessages: 1, FlushInterval: time.Second, RetentionBytes: -1, RetentionAge: -1, UseReserve: true,
+func catalogConfig(t Tuning) storage.Config {
+	segment := t.CatalogSegmentBytes
+	if segment <= 0 {
+		segment = 16 << 20
+	}
+	return storage.Config{
+		SegmentBytes: segment, SegmentAge: 1<<63 - 1, IndexBytes: max(segment/16, 1<<10), IndexInterval: 4096,
+		FlushMessages: 1, FlushInterval: time.Second, RetentionBytes: -1, RetentionAge: -1, UseReserve: true,
+	}
 }
 
-// openCatalog opens the catalog in the first log directory and counts this start.
+// openCatalog opens the catalog in the first log directory and counts this start. It refuses a catalog that cannot be read
+// to its end, and one that does not know what is in the directories.
 func (b *Broker) openCatalog(ctx context.Context) error {
 	events := local.NewEvents()
-	log, err := b.dirs[0].Open(ctx, storage.Identity{Topic: local.Topic, Partition: local.Partition}, catalogConfig, events, nil)
+	log, err := b.dirs[0].Open(ctx, catalogID(), catalogConfig(b.config.Tuning), events, nil)
 	if err != nil {
-		return err
+		return catalogUnreadable(ctx, err)
 	}
-	if b.catalog, err = local.Open(ctx, log, events, local.Options{}); err != nil {
-		return errors.Join(err, log.Close())
+	if b.catalog, err = local.Open(ctx, log, events, local.Options{SnapshotAfter: b.config.Tuning.SnapshotAfter}); err != nil {
+		return errors.Join(catalogUnreadable(ctx, err), log.Close())
+	}
+	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
+		return err
 	}
 	if _, err := b.catalog.Commit(ctx, catalog.Any, catalog.Start{ClusterID: catalog.NewClusterID()}); err != nil {
 		return fmt.Errorf("count this start: %w", err)
 	}
 	return nil
+}
+
+// catalogUnreadable says what to do about a catalog that cannot be read.
+func catalogUnreadable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("the catalog cannot be read, and to start without it would be to lose topics: %w. Nothing was removed; "+
+		"`broker log verify` tells of all that is damaged. Put the folder back from a copy", err)
 }
 
 // listen makes the server and the console and takes their ports. Nobody is served yet.
@@ -226,13 +285,15 @@ func (b *Broker) listen(ctx context.Context) error {
 			}
 			return p, nil
 		},
-		View:     b.placement,
-		Sessions: s.FetchSessions,
-		MaxBytes: func() int { return int(b.settings.Load().Broker().FetchMaxBytes) },
+		View:       b.placement,
+		Sessions:   s.FetchSessions,
+		Partitions: b.limits.sessionParts,
+		MaxBytes:   func() int { return int(b.settings.Load().Broker().FetchMaxBytes) },
 	})
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
+		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener
 	for _, l := range settings.Listeners().Bound {
@@ -244,11 +305,12 @@ func (b *Broker) listen(ctx context.Context) error {
 	var err error
 	b.server, err = server.New(server.Config{
 		Listeners:           listeners,
-		MaxConnections:      maxConnections(s.MaxConnections),
+		MaxConnections:      b.limits.connections,
 		MaxConnectionsPerIP: s.MaxConnectionsPerIP,
 		IdleTimeout:         s.IdleTimeout,
 		MaxRequestBytes:     s.MaxRequestBytes,
-		MemoryBudget:        s.QueuedRequestBytes,
+		MemoryBudget:        b.limits.requestBytes,
+		AnswerBudget:        b.limits.answerBytes,
 	}, apis, b.config.Log)
 	if err != nil {
 		return err
@@ -267,6 +329,12 @@ func (b *Broker) listenConsole(addr string) error {
 	c, err := console.New(console.Config{
 		Addr:  addr,
 		Ready: b.notReady,
+		Trouble: func() (lines []string) {
+			for _, d := range b.dirs {
+				lines = append(lines, d.Trouble()...)
+			}
+			return lines
+		},
 		Sources: console.Sources{
 			Server:  b.server.Stats,
 			Dirs:    b.dirStats,
@@ -275,6 +343,12 @@ func (b *Broker) listenConsole(addr string) error {
 			Sessions: func() console.SessionStats {
 				f := b.fetch.Stats()
 				return console.SessionStats{Sessions: f.Sessions, Partitions: f.SessionPartitions, Evictions: f.Evictions}
+			},
+			Limits: func() console.LimitStats {
+				return console.LimitStats{
+					Memory: b.memory.bytes, Connections: b.limits.connections, Partitions: b.limits.partitions,
+					TopicsRefused: b.refused.Load(),
+				}
 			},
 		},
 		Log: b.config.Log,

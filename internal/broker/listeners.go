@@ -54,6 +54,5 @@ func (b *Broker) report() {
 	image := b.catalog.Image()
 	b.config.Log.Info().Str("cluster_id", image.ClusterID()).Int32("node_id", settings.Broker().NodeID).
 		Int32("start", image.StartCount()).Int("topics", len(image.Topics())).Int("partitions", image.Partitions()).
-		Int("max_connections", maxConnections(settings.Broker().MaxConnections)).Int("open_files", openFiles()).
 		Strs("log_dirs", settings.Broker().LogDirs).Dur("took", time.Since(b.config.Started)).Msg("started")
 }

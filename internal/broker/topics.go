@@ -116,7 +116,7 @@ func (t *topics) open(ctx context.Context, openings []partition.Opening) {
 
 // delete takes the folders of a deleted topic away and hands the topic on to the purger.
 func (t *topics) delete(ctx context.Context, topic *catalog.Topic) {
-	if err := t.partitions.Delete(ctx, topic.ID); err != nil {
+	if err := t.partitions.Delete(ctx, topic.Name, topic.ID); err != nil {
 		t.log.Error().Err(err).Str("topic", topic.Name).Msg("deleted topic still has folders; the next start tries again")
 		return
 	}

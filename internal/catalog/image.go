@@ -57,6 +57,13 @@ func (i *Image) Topic(name string) (*Topic, bool) { return i.byName.get(name) }
 // TopicByID returns a live topic by id.
 func (i *Image) TopicByID(id [16]byte) (*Topic, bool) { return i.byID.get(id) }
 
+// Knows says whether a topic has that id or had it, its folders being not yet gone.
+func (i *Image) Knows(id [16]byte) bool {
+	_, there := i.byID.get(id)
+	_, deleted := i.deleting.get(id)
+	return there || deleted
+}
+
 // Topics returns the live topics in the order of their names.
 func (i *Image) Topics() []*Topic { return i.sorted }
 

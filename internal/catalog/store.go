@@ -31,8 +31,8 @@ type Store interface {
 
 	// Commit makes changes durable, all or none, and returns the image right after them. At is the version of the
 	// image that they rest on, or Any. When it returns, Image is at that version or above and every watcher has
-	// seen it. The error is a *ConflictError, what Apply found wrong, what the store's medium said, ErrClosed, or
-	// the context's: then the changes may yet be committed, or not.
+	// seen it. The error is a *ConflictError, what Apply found wrong, KAFKA_STORAGE_ERROR with what the store's medium
+	// said, ErrClosed, or the context's: after the last three the changes may yet be committed, or not.
 	Commit(ctx context.Context, at int64, changes ...Change) (*Image, error)
 
 	// Watch has fn called for every image, in order, one call at a time, with the one before it; the first call,

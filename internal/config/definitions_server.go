@@ -62,7 +62,8 @@ var serverRows = []row{
 	{"max.connection.creation.rate", Int, "2147483647", atLeast(0), inert | dynamic,
 		"New connections a second that the broker accepts."},
 	{"max.connections", Int, "2147483647", atLeast(0), dynamic,
-		"Connections that the broker holds at one time."},
+		"Connections that the broker holds at one time, at most as many as there are descriptors for. At the default the " +
+			"number follows from the memory that the process may use."},
 	{"max.connections.per.ip", Int, "2147483647", atLeast(0), dynamic,
 		"Connections that the broker holds from one address at one time."},
 	{"max.connections.per.ip.overrides", String, "", anything, inert | dynamic,

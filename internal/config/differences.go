@@ -64,4 +64,7 @@ func defaultsHere(topic bool) map[string]string {
 var ownRows = []row{
 	{"http.listener", String, ":9644", hostPort, plain,
 		"Address on which health and metrics are served over HTTP; an empty value switches it off."},
+	{"max.partitions", Int, "", atLeast(1), optional,
+		"Partitions that all topics together may have; a topic that would take them beyond it is refused. Where it is " +
+			"not set it follows from the memory that the process may use. Existing topics are served in any case."},
 }

@@ -32,7 +32,7 @@ func TestDefaultsRun(t *testing.T) {
 	want := BrokerSettings{
 		NodeID: 1, LogDirs: []string{"./data"}, HTTPListener: ":9644", Partitions: 1, ReplicationFactor: 1,
 		AutoCreateTopics: true, DeleteTopics: true, RetentionCheckInterval: 5 * time.Minute, RecoveryThreads: 2,
-		ProducerExpiry: 24 * time.Hour, MaxRequestBytes: 100 << 20, MaxConnections: math.MaxInt32,
+		ProducerExpiry: 24 * time.Hour, MaxRequestBytes: 100 << 20,
 		MaxConnectionsPerIP: math.MaxInt32, IdleTimeout: 10 * time.Minute, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
 		DescribeMaxParts: 2000,
 	}

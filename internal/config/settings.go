@@ -18,6 +18,7 @@ type BrokerSettings struct {
 	ReplicationFactor int16 // of a topic that does not say (default.replication.factor)
 	AutoCreateTopics  bool  // auto.create.topics.enable
 	DeleteTopics      bool  // delete.topic.enable
+	MaxPartitions     int   // of all topics (max.partitions); 0 for the broker's own choice
 
 	RetentionCheckInterval time.Duration // log.retention.check.interval.ms
 	RecoveryThreads        int           // logs opened side by side, for each directory
@@ -25,7 +26,7 @@ type BrokerSettings struct {
 
 	MaxRequestBytes     int32         // socket.request.max.bytes
 	QueuedRequestBytes  int64         // queued.max.request.bytes; 0 for the broker's own choice
-	MaxConnections      int           // max.connections
+	MaxConnections      int           // max.connections; 0 for the broker's own choice
 	MaxConnectionsPerIP int           // max.connections.per.ip
 	IdleTimeout         time.Duration // connections.max.idle.ms; 0 for none
 
@@ -49,16 +50,25 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		ReplicationFactor:      int16(max(math.MinInt16, min(math.MaxInt16, number("default.replication.factor")))),
 		AutoCreateTopics:       values["auto.create.topics.enable"].Bool(),
 		DeleteTopics:           values["delete.topic.enable"].Bool(),
+		MaxPartitions:          int(number("max.partitions")),
 		RetentionCheckInterval: values["log.retention.check.interval.ms"].Millis(),
 		RecoveryThreads:        int(number("num.recovery.threads.per.data.dir")),
 		ProducerExpiry:         values["producer.id.expiration.ms"].Millis(),
 		MaxRequestBytes:        int32(number("socket.request.max.bytes")),
 		QueuedRequestBytes:     max(0, number("queued.max.request.bytes")),
-		MaxConnections:         int(number("max.connections")),
+		MaxConnections:         maxConnections(number("max.connections")),
 		MaxConnectionsPerIP:    int(number("max.connections.per.ip")),
 		IdleTimeout:            max(0, values["connections.max.idle.ms"].Millis()),
 		FetchMaxBytes:          int32(number("fetch.max.bytes")),
 		FetchSessions:          int(number("max.incremental.fetch.session.cache.slots")),
 		DescribeMaxParts:       int(number("max.request.partition.size.limit")),
 	}
+}
+
+// maxConnections takes Kafka's default, the highest number that there is, for not set.
+func maxConnections(n int64) int {
+	if n == math.MaxInt32 {
+		return 0
+	}
+	return int(n)
 }

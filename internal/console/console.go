@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,9 @@ const (
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = 2 * time.Minute
 	scrapeTimeout  = 30 * time.Second
-	maxScrapes     = 4 // at a time
+	maxScrapes     = 2 // at a time: each takes some KiB for each topic
 	maxHeaderBytes = 16 << 10
+	maxConnections = 256 // further ones wait until one of them is closed
 )
 
 // Config is what a Console is made of.
@@ -40,6 +42,9 @@ type Config struct {
 	Addr string
 	// Ready says why the broker is not ready for clients, nil if it is. It may be called at any time.
 	Ready func() error
+	// Trouble returns what a broker that is ready cannot do all the same, in a line for each; nil where nothing is known of
+	// that. It may be called at any time.
+	Trouble func() []string
 	// Sources are where the figures come from.
 	Sources Sources
 	Log     zerolog.Logger
@@ -85,7 +90,11 @@ func newHandler(c Config) (http.Handler, error) {
 			say(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		say(w, http.StatusOK, "ready")
+		text := []string{"ready"}
+		if c.Trouble != nil {
+			text = append(text, c.Trouble()...)
+		}
+		say(w, http.StatusOK, strings.Join(text, "\n"))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            scrapeLog{c.Log},
@@ -135,7 +144,7 @@ func (c *Console) Serve() error {
 	if l == nil {
 		return errors.New("console: Serve comes after Listen")
 	}
-	if err := c.server.Serve(*l); !errors.Is(err, http.ErrServerClosed) {
+	if err := c.server.Serve(newLimited(*l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("console: serve HTTP on %v: %w", (*l).Addr(), err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -349,4 +350,48 @@ func TestShutdownIsBounded(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// Of those who connect only so many are let in at a time, and a stop does not wait for the others.
+func TestConnectionsAreLimited(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLimited(inner, 2)
+	accepted := make(chan net.Conn, 10)
+	ended := make(chan error)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			accepted <- c
+		}
+	}()
+	for range 4 {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	first, second := <-accepted, <-accepted
+	if len(l.places) != 2 || len(accepted) != 0 {
+		t.Errorf("%d places taken, %d more accepted", len(l.places), len(accepted))
+	}
+	first.Close()
+	first.Close() // twice gives no more back than once
+	third := <-accepted
+	if len(accepted) != 0 {
+		t.Error("a fourth was accepted")
+	}
+	l.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept ends with %v", err)
+	}
+	second.Close()
+	third.Close()
 }

@@ -21,6 +21,16 @@ type Sources struct {
 	Each    func(func(storage.Identity, *partition.Partition, error))
 	// Sessions returns the counts of fetch sessions.
 	Sessions func() SessionStats
+	// Limits returns what the broker takes on.
+	Limits func() LimitStats
+}
+
+// LimitStats tells how much the broker takes on, and what it has refused for that.
+type LimitStats struct {
+	Memory        int64 // bytes that the process may use; 0 if that is not known
+	Connections   int
+	Partitions    int
+	TopicsRefused int64 // of all time
 }
 
 // SessionStats counts fetch sessions (KIP-227).
@@ -77,10 +87,11 @@ type collector struct {
 	storage storageMetrics
 	parts   partitionMetrics
 	fetch   fetchMetrics
+	limits  limitMetrics
 }
 
 func newCollector(s Sources) *collector {
-	return &collector{s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics()}
+	return &collector{s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics()}
 }
 
 // Describe implements prometheus.Collector.
@@ -106,11 +117,15 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if c.sources.Sessions != nil {
 		c.fetch.put(s, c.sources.Sessions())
 	}
+	if c.sources.Limits != nil {
+		c.limits.put(s, c.sources.Limits())
+	}
 }
 
 type serverMetrics struct {
 	connections, accepted, rejected, acceptErrors, closed, panics metric
 	memory, memoryUsed, memoryWaiting                             metric
+	answers, answersUsed, answersWaiting                          metric
 	requests, errors, bytesIn, bytesOut, queue, handle, send      metric
 }
 
@@ -122,16 +137,21 @@ func newServerMetrics() serverMetrics {
 		acceptErrors:  counter("connections_accept_errors_total", "Failures to take a connection."),
 		closed:        counter("connections_closed_total", "Connections that the broker has closed, by why.", "reason"),
 		panics:        counter("handler_panics_total", "Panics of handlers, each of which closed a connection."),
-		memory:        gauge("request_memory_bytes", "Memory that bodies of requests may take."),
-		memoryUsed:    gauge("request_memory_used_bytes", "Memory that bodies of requests take."),
-		memoryWaiting: gauge("request_memory_waiting_connections", "Connections that wait for memory."),
-		requests:      counter("requests_total", "Requests received whole.", "api"),
-		errors:        counter("request_errors_total", "Requests for which the connection was closed instead of an answer sent.", "api"),
-		bytesIn:       counter("request_bytes_total", "Bytes of requests.", "api"),
-		bytesOut:      counter("response_bytes_total", "Bytes of answers.", "api"),
-		queue:         distribution("request_queue_seconds", "Time from the last byte of a request until it was begun.", "api"),
-		handle:        distribution("request_handle_seconds", "Time from then until the answer was ready, long polls included.", "api"),
-		send:          distribution("request_send_seconds", "Time from then until the answer was handed to the operating system.", "api"),
+		memory:        gauge("request_memory_bytes", "Memory that requests may take, small ones apart."),
+		memoryUsed:    gauge("request_memory_used_bytes", "Memory that requests take, small ones apart."),
+		memoryWaiting: gauge("request_memory_waiting_connections", "Connections that wait for memory for a request."),
+
+		answers:        gauge("answer_memory_bytes", "Memory that finding answers and sending them may take, small ones apart."),
+		answersUsed:    gauge("answer_memory_used_bytes", "Memory that is set aside for answers, small ones apart."),
+		answersWaiting: gauge("answer_memory_waiting_connections", "Connections that wait for memory for an answer."),
+
+		requests: counter("requests_total", "Requests received whole.", "api"),
+		errors:   counter("request_errors_total", "Requests for which the connection was closed instead of an answer sent.", "api"),
+		bytesIn:  counter("request_bytes_total", "Bytes of requests.", "api"),
+		bytesOut: counter("response_bytes_total", "Bytes of answers.", "api"),
+		queue:    distribution("request_queue_seconds", "Time from the last byte of a request until it was begun.", "api"),
+		handle:   distribution("request_handle_seconds", "Time from then until the answer was ready, long polls included.", "api"),
+		send:     distribution("request_send_seconds", "Time from then until the answer was handed to the operating system.", "api"),
 	}
 }
 
@@ -144,11 +164,15 @@ func (m *serverMetrics) put(s scrape, st server.Stats) {
 	s.put(m.closed, float64(c.IdleClosed), "idle")
 	s.put(m.closed, float64(c.ProtocolFault), "protocol")
 	s.put(m.closed, float64(c.SlowSenders), "slow_sender")
+	s.put(m.closed, float64(c.Held), "memory_held")
 	s.put(m.closed, float64(c.SlowReaders), "slow_reader")
 	s.put(m.panics, float64(c.Panics))
 	s.put(m.memory, float64(st.Memory.Budget))
 	s.put(m.memoryUsed, float64(st.Memory.Used))
 	s.put(m.memoryWaiting, float64(st.Memory.Waiting))
+	s.put(m.answers, float64(st.Answers.Budget))
+	s.put(m.answersUsed, float64(st.Answers.Used))
+	s.put(m.answersWaiting, float64(st.Answers.Waiting))
 	limits := make([]time.Duration, server.Buckets)
 	for i := range limits {
 		limits[i] = server.BucketLimit(i)
@@ -166,6 +190,7 @@ func (m *serverMetrics) put(s scrape, st server.Stats) {
 
 type storageMetrics struct {
 	logs, segments, bytes, files, failed          metric
+	full, free                                    metric
 	appends, appendedBytes, appendErrors          metric
 	rolls, dropped, indexesOdd, indexesRebuilt    metric
 	cuts, cutBytes, damage, corruptReads, flushes metric
@@ -178,6 +203,8 @@ func newStorageMetrics() storageMetrics {
 		bytes:          gauge("storage_bytes", "Bytes of record batches in open logs.", "dir"),
 		files:          gauge("storage_open_files", "Data and index files that are open.", "dir"),
 		failed:         gauge("storage_failed_logs", "Logs that have failed and take no more writes until they are opened again.", "dir"),
+		full:           gauge("storage_full", "1 while the disk is full: something did not fit, and there has not been room since.", "dir"),
+		free:           gauge("storage_free_bytes", "Room on the disk.", "dir"),
 		appends:        counter("storage_appends_total", "Record batches written.", "dir"),
 		appendedBytes:  counter("storage_appended_bytes_total", "Bytes of record batches written.", "dir"),
 		appendErrors:   counter("storage_append_errors_total", "Record batches that could not be written.", "dir"),
@@ -205,6 +232,14 @@ func (m *storageMetrics) put(s scrape, st storage.Stats) {
 		{m.damage, st.Damage}, {m.corruptReads, st.CorruptReads},
 	} {
 		s.put(v.metric, float64(v.value), st.Path)
+	}
+	full := 0.0
+	if st.Full {
+		full = 1
+	}
+	s.put(m.full, full, st.Path)
+	if st.Free >= 0 {
+		s.put(m.free, float64(st.Free), st.Path)
 	}
 	counts := make([]uint64, len(st.Flushes.Counts))
 	for i, n := range st.Flushes.Counts {
@@ -311,4 +346,22 @@ func (m *fetchMetrics) put(s scrape, st SessionStats) {
 	s.put(m.sessions, float64(st.Sessions))
 	s.put(m.partitions, float64(st.Partitions))
 	s.put(m.evictions, float64(st.Evictions))
+}
+
+type limitMetrics struct{ memory, connections, partitions, refused metric }
+
+func newLimitMetrics() limitMetrics {
+	return limitMetrics{
+		memory:      gauge("limit_memory_bytes", "Memory that the process may use, from which limits follow that are not set."),
+		connections: gauge("limit_connections", "Connections that may be open."),
+		partitions:  gauge("limit_partitions", "Partitions that all topics together may have."),
+		refused:     counter("topics_refused_total", "Topics that were not created because there would be too many partitions."),
+	}
+}
+
+func (m *limitMetrics) put(s scrape, st LimitStats) {
+	s.put(m.memory, float64(st.Memory))
+	s.put(m.connections, float64(st.Connections))
+	s.put(m.partitions, float64(st.Partitions))
+	s.put(m.refused, float64(st.TopicsRefused))
 }

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,6 +32,10 @@ type Deps struct {
 	Placement placement.View
 	// Partition finds a partition that this broker leads. Its errors wrap a *kerr.Error.
 	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
+	// MaxPartitions is how many partitions all topics together may have; 0 is no limit.
+	MaxPartitions int
+	// Refused counts the topics that were not created for that; it may be nil.
+	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
 }
@@ -46,8 +51,9 @@ const (
 // those that Kafka 4 has left, wherever a lower one is only a matter of leaving fields out.
 func APIs(d Deps) []server.API {
 	image := d.Catalog.Image
-	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}) // clients ask again and again
-	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement}
+	log := d.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}) // clients ask again and again
+	room := &partitionLimit{log: log, most: d.MaxPartitions, refused: d.Refused}
+	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement, room: room}
 
 	versions := &apiVersions{
 		nodeID: d.NodeID, clusterID: d.Placement.ClusterID, epoch: func() int64 { return image().Version() },
@@ -69,18 +75,18 @@ func APIs(d Deps) []server.API {
 	rows := []server.API{
 		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
 		// stops compressing (KAFKA-18659).
-		{Key: kmsg.Produce.Int16(), Min: 3, Max: 13, Begin: produce.begin},
-		{Key: kmsg.Fetch.Int16(), Advertise: 4, Min: 4, Max: 18, MaxFrame: listFrame, Pipelined: true, Handle: d.Fetch.Handle},
-		{Key: kmsg.ListOffsets.Int16(), Max: 11, MaxFrame: listFrame, Handle: answer(offsets.handle)},
-		{Key: kmsg.Metadata.Int16(), Max: 13, MaxFrame: listFrame, Handle: answer(metadata.handle)},
-		{Key: kmsg.FindCoordinator.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(coordinator.handle)},
-		{Key: kmsg.ApiVersions.Int16(), Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
-		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle)},
+		{Key: kmsg.Produce.Int16(), Min: 3, Max: 13, Begin: produce.begin, Cost: produceCost},
+		{Key: kmsg.Fetch.Int16(), Advertise: 4, Min: 4, Max: 18, MaxFrame: listFrame, Pipelined: true, Query: true, Handle: d.Fetch.Handle, Cost: fetchCost},
+		{Key: kmsg.ListOffsets.Int16(), Query: true, Max: 11, MaxFrame: listFrame, Handle: answer(offsets.handle)},
+		{Key: kmsg.Metadata.Int16(), Query: true, Max: 13, MaxFrame: listFrame, Handle: answer(metadata.handle), Cost: metadata.cost},
+		{Key: kmsg.FindCoordinator.Int16(), Query: true, Max: 6, MaxFrame: listFrame, Handle: answer(coordinator.handle)},
+		{Key: kmsg.ApiVersions.Int16(), Query: true, Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
+		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle), Cost: create.cost},
 		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
 		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
-		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
-		{Key: kmsg.DescribeConfigs.Int16(), Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle)},
-		{Key: kmsg.DescribeCluster.Int16(), Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
+		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
+		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
+		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	versions.list(rows)
 	return rows

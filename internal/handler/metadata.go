@@ -85,7 +85,7 @@ func refuseMetadata(req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
 // topics answers for the topics that a request names, each once.
 func (h *metadata) topics(c *server.Client, req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
 	image := h.image()
-	if req.Topics == nil || req.Version < emptyTopicsVersion && len(req.Topics) == 0 {
+	if asksForAll(req) {
 		var topics []kmsg.MetadataResponseTopic
 		for _, t := range image.Topics() {
 			topics = append(topics, h.describe(t))
@@ -112,6 +112,11 @@ func (h *metadata) topics(c *server.Client, req *kmsg.MetadataRequest) []kmsg.Me
 		}
 	}
 	return topics
+}
+
+// asksForAll tells whether a request is about all topics.
+func asksForAll(req *kmsg.MetadataRequest) bool {
+	return req.Topics == nil || req.Version < emptyTopicsVersion && len(req.Topics) == 0
 }
 
 // idsIn returns the topic ids of a request, each once.
@@ -153,8 +158,8 @@ func (h *metadata) byID(image *catalog.Image, ids [][16]byte) []kmsg.MetadataRes
 }
 
 // autoCreate creates the topics that are missing, where broker and client agree to that, and returns the image with
-// them. A topic that cannot be created for its name is reported as such; for any other reason it is simply unknown, as
-// in Kafka, and the reason is in the log.
+// them. A topic that cannot be created for its name, or because there would be too many, is reported as such; for any
+// other reason it is simply unknown, as in Kafka, and the reason is in the log.
 //
 // Internal topics are left to the coordinators, which know how they have to look.
 func (h *metadata) autoCreate(c *server.Client, req *kmsg.MetadataRequest, image *catalog.Image, names []string) (
@@ -174,7 +179,7 @@ func (h *metadata) autoCreate(c *server.Client, req *kmsg.MetadataRequest, image
 	image, results := h.creator.create(c.Listener, missing, false)
 	failed := map[string]*kerr.Error{}
 	for i, r := range results {
-		if r.err != nil && r.err.code == kerr.InvalidTopicException {
+		if r.err != nil && (r.err.code == kerr.InvalidTopicException || isRefusal(r.err)) {
 			failed[missing[i].name] = r.err.code
 		}
 	}

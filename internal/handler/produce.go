@@ -16,6 +16,7 @@ import (
 	"segue/internal/server"
 	"segue/partition"
 	"segue/protocol"
+	"segue/storage"
 	"segue/storage/record"
 )
 
@@ -230,6 +231,9 @@ func (p *pendingProduce) fail(result *kmsg.ProduceResponseTopicPartition, err er
 	switch code {
 	case kerr.NotLeaderForPartition, kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.CorruptMessage:
 	case kerr.KafkaStorageError, kerr.UnknownServerError:
+		if storage.IsFull(err) || errors.Is(err, storage.ErrFailed) {
+			return // the storage has said so, once
+		}
 		p.h.log.Error().Err(err).Str("topic", tried.topic).Int32("partition", tried.partition).
 			Uint64("conn", p.client.ID).Msg("append failed")
 	default:

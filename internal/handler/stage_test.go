@@ -44,6 +44,7 @@ type stage struct {
 	manager *partition.Manager
 	client  *server.Client
 	syncs   atomic.Pointer[func() error] // what a sync of a segment does first
+	refused atomic.Int64                 // topics that were too many
 }
 
 // newStage makes a stage with these broker configs, name and value in turn.
@@ -85,6 +86,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	for _, row := range APIs(Deps{
 		Log: zerolog.Nop(), Broker: context.Background(), NodeID: nodeID, Config: func() *config.Layers { return s.layers },
 		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher,
+		MaxPartitions: layers.Broker().MaxPartitions, Refused: &s.refused,
 	}) {
 		s.rows[row.Key] = row
 	}

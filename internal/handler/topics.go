@@ -53,6 +53,7 @@ type topicCreator struct {
 		Commit(ctx context.Context, at int64, changes ...catalog.Change) (*catalog.Image, error)
 	}
 	config func() *config.Layers
+	room   *partitionLimit
 	view   interface {
 		Brokers(listener string) []placement.Broker
 	}
@@ -66,6 +67,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		image := c.store.Image()
 		results, changes := c.judge(image, listener, specs)
 		if validateOnly || len(changes) == 0 {
+			c.room.note(results)
 			return image, results
 		}
 		next, err := c.store.Commit(c.broker, image.Version(), changes...)
@@ -73,6 +75,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		switch {
 		case err == nil:
 			c.logCreated(results)
+			c.room.note(results)
 			return next, results
 		case errors.As(err, &conflict):
 			continue // somebody was faster; judge anew
@@ -89,6 +92,9 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 
 func (c *topicCreator) logCreated(results []creation) {
 	for _, r := range results {
+		if isRefusal(r.err) {
+			continue // there may be many, which one line tells of
+		}
 		if r.err != nil {
 			c.log.Info().Err(r.err).Str("topic", r.topic.Name).Msg("topic not created")
 			continue
@@ -111,6 +117,9 @@ func (c *topicCreator) judge(image *catalog.Image, listener string, specs []topi
 			continue
 		}
 		if r.topic, r.err = specs[i].topic(image, layers, brokers); r.err != nil {
+			continue
+		}
+		if r.err = c.room.check(image, r.topic.Name, r.topic.Partitions); r.err != nil {
 			continue
 		}
 		// The next one is judged in the light of this one: their names may collide.

@@ -33,9 +33,18 @@ type API struct {
 	Pipelined bool
 	// Barrier rows (SASL) change what the following bytes mean: the next frame is not read before the answer is out.
 	Barrier bool
+	// Query marks a row that changes nothing, and waits for nothing, for which a client is not there to see the answer: its
+	// requests are passed over once the client has gone. Of those that cost much only some are handled at a time, so that
+	// they leave processors to the others.
+	Query bool
 	// MaxFrame is the largest request in bytes, without its size prefix. Zero stands for Config.MaxRequestBytes, which
 	// is never exceeded.
 	MaxFrame int32
+	// Cost is about how many bytes of memory it takes to handle a request, from its decoding until its answer is sent:
+	// what the handler keeps about it, and the answer as a message and as bytes. The decoded request takes decoded bytes,
+	// 0 for rows with Begin, for which the cost is that of what Begin leaves behind. A request whose cost exceeds
+	// Config.AnswerBudget is refused. Nil stands for nothing in rows with Begin, and for HandlingFactor times decoded in others.
+	Cost func(r *Request, decoded int) int
 
 	// Handle answers a request. It is called by the connection's writer when all earlier requests are answered.
 	Handle Handler

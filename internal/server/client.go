@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"strings"
 	"sync/atomic"
 )
 
@@ -17,7 +18,7 @@ type Client struct {
 
 	software  atomic.Pointer[Software]
 	principal atomic.Pointer[string]
-	id        atomic.Pointer[string] // the client id of the newest request
+	id        atomic.Pointer[string] // the client id of the newest request, cut to keptClientID
 }
 
 // Software is what a client says about itself in ApiVersions (KIP-511).
@@ -40,13 +41,23 @@ func (c *Client) Principal() string { return deref(c.principal.Load()) }
 // SetPrincipal is called by the handler that has authenticated the client.
 func (c *Client) SetPrincipal(p string) { c.principal.Store(&p) }
 
-// ClientID returns the client id of the newest request, empty if there was none.
+// keptClientID is how many bytes of a client id are kept with the connection and logged; clients may send 32 KiB.
+const keptClientID = 256
+
+// ClientID returns the client id of the newest request, or the first 256 bytes of it; empty if there was none.
 func (c *Client) ClientID() string { return deref(c.id.Load()) }
 
 // setClientID is called by the reader for every request; the id hardly ever changes.
 func (c *Client) setClientID(id *string) {
-	if id != nil && (c.id.Load() == nil || *c.id.Load() != *id) {
-		c.id.Store(id)
+	if id == nil {
+		return
+	}
+	kept := (*id)[:min(len(*id), keptClientID)]
+	if known := c.id.Load(); known == nil || *known != kept {
+		if len(kept) < len(*id) {
+			kept = strings.Clone(kept) // and let go of the rest
+		}
+		c.id.Store(&kept)
 	}
 }
 

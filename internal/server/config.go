@@ -32,9 +32,13 @@ type Config struct {
 	// MaxRequestBytes is the largest request (socket.request.max.bytes); 0 is protocol.MaxFrame. It is lowered to
 	// MemoryBudget.
 	MaxRequestBytes int32
-	// MemoryBudget bounds the bytes of request bodies in memory at a time, over all connections
-	// (queued.max.request.bytes); 0 is 256 MiB. Small requests do not count.
+	// MemoryBudget bounds the bytes of requests in memory at a time, as they came and decoded, over all connections
+	// (queued.max.request.bytes); 0 is 256 MiB. Small requests do not count; there is a quarter more for requests with
+	// Begin of up to 64 KiB that have arrived.
 	MemoryBudget int64
+	// AnswerBudget bounds the bytes that go into finding answers at a time, and that answers take until they are sent,
+	// over all connections; 0 is MemoryBudget. Small answers do not count, nor do batches that are sent from files.
+	AnswerBudget int64
 	// QueueDepth is how many requests of one connection may be unanswered before no more are read; 0 is 64.
 	QueueDepth int
 
@@ -49,6 +53,11 @@ const (
 	minRequestLimit     = 1 << 10 // below this no client gets past its first request
 )
 
+// HandlingFactor is how much more memory a request takes while it is handled than when it is decoded, where its row does
+// not say: for the request itself, what the handler keeps about each of its elements, and the answer as a message and as
+// bytes.
+const HandlingFactor = 12
+
 // The server's own figures. They guard against the far end and against overload, and no deployment has reason to
 // change them.
 const (
@@ -60,14 +69,24 @@ const (
 	firstStep  = 64 << 10
 	stepFactor = 4
 
-	// queueBytes bounds what the decoded requests of one connection take, measured by their frames. A request that
-	// is larger is taken when it is the only one.
-	queueBytes = 64 << 10
+	// ownMemory is what each connection may use without asking for it: for a decoded request that waits, or what a
+	// Begin has left to wait for, and again for the request that is handled. What takes more is reserved from a budget.
+	ownMemory = 8 << 10
 
 	// A sender that holds a reservation while others wait must have sent minPace bytes for every second after
-	// paceGrace.
+	// paceGrace, or what brings it to the end of the body within bodyTime, whichever is more.
 	minPace   = 64 << 10
-	paceGrace = 3 * time.Second
+	paceGrace = time.Second
+	bodyTime  = 30 * time.Second
+
+	// promptBody is the largest buffer for a body that may come out of the budget for those that have arrived, and
+	// promptTime how long they may take to arrive; later they are taken for slow.
+	promptBody = 64 << 10
+	promptTime = time.Second
+
+	// holdGrace is how long memory may be held while others wait for it, beside the time that so many bytes take at
+	// minPace. It covers a slow disk; a client that does not read, or lets the broker wait, is closed behind it.
+	holdGrace = 10 * time.Second
 
 	// lookEvery is how often a reader that does not read looks after its peer, its pace and a stop.
 	lookEvery = time.Second
@@ -108,6 +127,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MemoryBudget == 0 {
 		c.MemoryBudget = defaultMemoryBudget
 	}
+	if c.AnswerBudget == 0 {
+		c.AnswerBudget = c.MemoryBudget
+	}
 	if c.QueueDepth == 0 {
 		c.QueueDepth = defaultQueueDepth
 	}
@@ -116,6 +138,8 @@ func (c Config) withDefaults() (Config, error) {
 	case c.MaxRequestBytes < minRequestLimit:
 		return c, fmt.Errorf("requests are limited to %d bytes, by request size or memory budget: at least %d are needed",
 			c.MaxRequestBytes, minRequestLimit)
+	case c.AnswerBudget < minRequestLimit:
+		return c, fmt.Errorf("answers are limited to %d bytes of memory: at least %d are needed", c.AnswerBudget, minRequestLimit)
 	case c.QueueDepth < 1 || c.QueueDepth > 1<<16:
 		return c, fmt.Errorf("queue depth %d: 1 to %d are allowed", c.QueueDepth, 1<<16)
 	case c.MaxConnections < 0 || c.MaxConnectionsPerIP < 0:

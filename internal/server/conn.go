@@ -27,6 +27,7 @@ var (
 	errDead      = errors.New("connection is closed") // the cause is the context's
 	errFault     = errors.New("client sent what cannot be answered")
 	errDawdled   = errors.New("client sends a request too slowly while others wait for its memory")
+	errHeld      = errors.New("client has kept the broker from finishing its request while others wait for the memory")
 	errStalled   = errors.New("client does not read its answers")
 )
 
@@ -54,7 +55,11 @@ type call struct {
 	request Request
 	pending Pending   // of a row with Begin
 	begun   time.Time // when Begin was called; zero for the others
-	weight  int64     // what it counts against queueBytes
+	need    int64     // memory that handling takes
+	weight  int64     // memory that it takes in the queue and that is not claimed
+	decoded *claim    // for the decoded request; nil if it is small
+	work    *claim    // for the handling; nil if it takes little, or has not begun
+	heavy   bool      // it holds one of the server's heavy
 }
 
 // conn is a connection. Its two goroutines are serve, the reader, and writeAnswers, the writer.
@@ -208,11 +213,19 @@ func (c *conn) awaitAnswers() error {
 	return c.await(c.progress, func() bool { return c.unanswered.Load() == 0 })
 }
 
+// awaitClaim is how the reader waits for memory.
+func (c *conn) awaitClaim(k *claim) error {
+	for !k.isGranted() {
+		if err := c.pause(k.granted, lookEvery); err != nil {
+			return err
+		}
+		k.evict()
+	}
+	return nil
+}
+
 // touch notes that something happened.
 func (c *conn) touch() { c.lastActive.Store(int64(c.server.now())) }
-
-// loggedClientID is how many bytes of a client id go into the log; clients may send 32 KiB.
-const loggedClientID = 256
 
 // event begins a log line that says which connection it is about.
 func (c *conn) event(level zerolog.Level) *zerolog.Event {
@@ -222,7 +235,7 @@ func (c *conn) event(level zerolog.Level) *zerolog.Event {
 	}
 	e = e.Uint64("conn", c.client.ID).Stringer("remote", c.client.Remote).Str("listener", c.client.Listener)
 	if id := c.client.id.Load(); id != nil {
-		e = e.Str("client_id", (*id)[:min(len(*id), loggedClientID)])
+		e = e.Str("client_id", *id)
 	}
 	if s := c.client.Software(); s.Name != "" {
 		e = e.Str("software", s.Name+" "+s.Version)
@@ -246,6 +259,9 @@ func (c *conn) report(reason error) {
 			level = zerolog.WarnLevel
 		case errors.Is(reason, errDawdled):
 			counts.slowSenders.Add(1)
+			level = zerolog.WarnLevel
+		case errors.Is(reason, errHeld):
+			counts.held.Add(1)
 			level = zerolog.WarnLevel
 		case errors.Is(reason, errStalled):
 			counts.slowReaders.Add(1)

@@ -17,11 +17,23 @@
 //
 // # Memory
 //
-// A frame that fits the connection's own small read buffer (a heartbeat, most fetches) costs nothing else, so such
-// requests pass however much memory others hold. The body of a larger one is reserved from one budget before it
-// is read and given back when it is begun or decoded; nothing waits for anything but the socket while it holds a
-// reservation. A sender that is slower than a minimum pace loses its connection when others wait for memory. Body
-// buffers grow as bytes arrive and come from pools by size that belong to the Server.
+// Each connection has a little memory of its own: its read buffer, and ownMemory for what it has decoded and for what
+// handling takes. A request that is content with that (a heartbeat, most fetches) passes however much memory others
+// hold. What takes more is reserved first, from three budgets:
+//
+//   - prompt is for bodies of usual size for a row with Begin that lie in the socket already. Reading them takes no
+//     time, so nobody can hold it by being slow.
+//   - budget is for all other bodies, from when they have filled the read buffer, and for what they are decoded to,
+//     until they are answered. The claim for a body covers the most that it can be decoded to (protocol.MeasureLimit).
+//   - work is for handling: what a row says that a request costs (API.Cost), until the answer is sent.
+//
+// Who holds some of prompt or budget may wait for work, and nobody waits the other way, so all get on. A sender that
+// is slower than a minimum pace loses its connection when others wait, and so does in the end whoever has the broker
+// hold memory that others wait for, by not reading its answers for example. Body buffers grow as bytes arrive and come
+// from pools by size that belong to the Server.
+//
+// Queries that cost much are handled by some of the processors at a time, so that a flood of them leaves the others
+// to those who ask little.
 //
 // # A client that goes away
 //
@@ -29,7 +41,7 @@
 // queue is full, the client is throttled, the budget is spent) it looks about once a second at the state of the
 // TCP connection, where the system tells it. The connection's context, which every handler gets, then ends. That
 // ends waits and nothing else: a request that was received whole takes effect even if nobody is left to read the
-// answer, as in Kafka, whose acks=0 producers and clients that say goodbye rely on it. A handler must not
+// answer (one that would change nothing is passed over), as in Kafka, whose acks=0 producers and clients that say goodbye rely on it. A handler must not
 // pass this context to an append or to a coordinator's command, only to the wait for their outcome.
 //
 // # Lock order

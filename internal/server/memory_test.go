@@ -11,59 +11,48 @@ import (
 
 func TestBudgetServesInOrder(t *testing.T) {
 	b := newBudget(100)
-	granted := func(c *claim) bool {
-		if c.granted == nil {
-			return true
-		}
-		select {
-		case <-c.granted:
-			return true
-		default:
-			return false
-		}
-	}
 	expect := func(step string, used int64, waiting int, claims map[*claim]bool) {
 		t.Helper()
 		if u, w := b.state(); u != used || w != waiting || b.contended() != (waiting > 0) {
 			t.Fatalf("%s: %d used, %d wait (contended: %v); want %d and %d", step, u, w, b.contended(), used, waiting)
 		}
 		for c, want := range claims {
-			if granted(c) != want {
+			if c.isGranted() != want {
 				t.Fatalf("%s: claim of %d granted: %v", step, c.bytes, !want)
 			}
 		}
 	}
-	first, second := b.claim(60), b.claim(30)
-	large, small, last := b.claim(80), b.claim(5), b.claim(1000)
+	first, second := b.claim(60, nil), b.claim(30, nil)
+	large, small, last := b.claim(80, nil), b.claim(5, nil), b.claim(1000, nil)
 	expect("nobody overtakes", 90, 3, map[*claim]bool{first: true, second: true, large: false, small: false, last: false})
-	b.release(first)
+	first.release()
 	expect("too little for the first in line", 30, 3, map[*claim]bool{large: false, small: false})
-	b.release(second)
+	second.release()
 	expect("the first two in line", 85, 1, map[*claim]bool{large: true, small: true, last: false})
-	b.release(large)
+	large.release()
 	expect("the last claims everything", 5, 1, map[*claim]bool{last: false})
-	b.release(small)
+	small.release()
 	expect("and gets it", 100, 0, map[*claim]bool{last: true})
-	giving, up := b.claim(50), b.claim(1)
-	b.release(giving)
+	giving, up := b.claim(50, nil), b.claim(1, nil)
+	giving.release()
 	expect("a withdrawn claim gives nothing back", 100, 1, map[*claim]bool{giving: false, up: false})
-	b.release(last)
+	last.release()
 	expect("and is out of the way", 1, 0, map[*claim]bool{up: true})
-	b.release(up)
+	up.release()
 	expect("all back", 0, 0, nil)
 }
 
 func TestWithdrawnClaimLetsOthersPass(t *testing.T) {
 	b := newBudget(100)
-	held, large, small := b.claim(50), b.claim(60), b.claim(40)
-	b.release(large)
+	held, large, small := b.claim(50, nil), b.claim(60, nil), b.claim(40, nil)
+	large.release()
 	select {
 	case <-small.granted:
 	default:
 		t.Error("the claim behind a withdrawn one waits although there is room")
 	}
-	b.release(small)
-	b.release(held)
+	small.release()
+	held.release()
 }
 
 func TestBufferSizes(t *testing.T) {

@@ -36,6 +36,9 @@ func (c *conn) readRequests() error {
 		if err != nil {
 			return err
 		}
+		if call == nil {
+			continue
+		}
 		c.enqueue(call)
 		if h.row.Barrier {
 			if err := c.awaitAnswers(); err != nil {
@@ -118,117 +121,58 @@ func (c *conn) awaitTurn(h head) error {
 // hasRoom tells whether the queue takes one more. As the reader alone adds to it, it stays so.
 func (c *conn) hasRoom(h head) bool {
 	n := int(c.unanswered.Load())
-	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load()+h.weight() <= queueBytes
+	return n == 0 || n < c.server.config.QueueDepth && c.queued.Load() < ownMemory && (h.row.Begin != nil || h.size <= readBuffer)
 }
 
-// weight is what the call counts against queueBytes: a Begin leaves little behind.
-func (h head) weight() int64 {
-	if h.row.Begin != nil {
-		return 0
-	}
-	return int64(h.size)
-}
-
-// readRequest reads the frame and makes a call of it. Nothing refers to the frame's bytes afterwards.
-func (c *conn) readRequest(h head) (*call, error) {
+// readRequest reads the frame and makes a call of it; nil if nobody is there to answer to. Nothing refers to the frame's bytes afterwards.
+//
+// A body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
+// the buffer is full: who sends nothing, or a byte a second, holds no memory but his own. Bodies of usual size that are
+// for Begin and have arrived have a budget of their own, which nobody can hold by being slow; so they do not wait behind
+// those who are.
+func (c *conn) readRequest(h head) (k *call, err error) {
 	whole := protocol.PrefixSize + h.size
-	if whole <= readBuffer {
-		b, err := c.peek(whole)
-		if err != nil {
-			return nil, err
-		}
-		k, err := c.start(h, b[protocol.PrefixSize:])
-		c.in.Discard(whole) // was peeked, cannot fail
-		return k, err
+	if h.row.Query && c.ctx.Err() != nil {
+		return nil, c.skip(whole)
 	}
-	claim := c.server.budget.claim(int64(bufferSize(h.size)))
-	defer c.server.budget.release(claim)
-	if err := c.awaitClaim(claim); err != nil {
-		return nil, err
-	}
-	if _, err := c.in.Discard(protocol.PrefixSize); err != nil {
-		return nil, err // was peeked, cannot fail
-	}
-	body, err := c.readBody(h.size)
+	b, err := c.peek(min(whole, readBuffer))
 	if err != nil {
 		return nil, err
 	}
-	defer c.server.buffers.put(body)
-	return c.start(h, body.b[:h.size])
-}
-
-func (c *conn) awaitClaim(claim *claim) error {
-	return c.await(claim.granted, func() bool {
-		if claim.granted == nil {
-			return true
-		}
-		select {
-		case <-claim.granted:
-			return true
-		default:
-			return false
-		}
-	})
-}
-
-// readBody reads n bytes into a buffer that grows as they come, at the pace that is asked of those who hold memory.
-func (c *conn) readBody(n int) (*buffer, error) {
-	s := c.server
-	buf := s.buffers.get(min(n, firstStep))
-	began := s.now()
-	last := began
-	for got := 0; got < n; {
-		if got == len(buf.b) {
-			larger := s.buffers.get(min(n, got*stepFactor))
-			copy(larger.b, buf.b)
-			s.buffers.put(buf)
-			buf = larger
-		}
-		now := s.now()
-		if c.deadline <= now || c.deadline > now+lookEvery {
-			c.readUntil(now + lookEvery)
-		}
-		m, err := 0, c.checkPace(got, now-began, now-last)
-		if err == nil {
-			m, err = c.in.Read(buf.b[got:min(n, len(buf.b))])
-		}
-		switch {
-		case m > 0:
-			got += m
-			last = s.now()
-		case err == nil || isTimeout(err):
-		default:
-			s.buffers.put(buf)
-			if isEOF(err) {
-				err = errGoneEarly
-			}
-			return nil, err
-		}
+	if whole <= readBuffer {
+		k, err = c.start(h, b[protocol.PrefixSize:], nil)
+		c.in.Discard(whole) // was peeked, cannot fail
+		return k, err
 	}
-	return buf, nil
-}
-
-// checkPace says whether a body may go on to arrive as it does: got bytes in so long, the last of them that long ago.
-func (c *conn) checkPace(got int, elapsed, still time.Duration) error {
-	switch {
-	case c.isStopping():
-		return errStopping
-	case c.server.budget.contended() && elapsed > paceGrace &&
-		float64(got) < minPace*(elapsed-paceGrace).Seconds():
-		return errDawdled
-	case c.server.config.IdleTimeout > 0 && still >= c.server.config.IdleTimeout && c.unanswered.Load() == 0:
-		return errIdle
+	size := int64(bufferSize(h.size))
+	if h.row.Begin == nil {
+		size += int64(protocol.MeasureLimit(h.size))
 	}
-	return nil
+	budget := c.server.budget
+	if h.row.Begin != nil && size <= promptBody && c.hasArrived(whole) {
+		budget = c.server.prompt
+	}
+	claim := budget.claim(size, nil) // readBody sees to the client's pace
+	defer func() {
+		if k == nil || k.decoded != claim {
+			claim.release()
+		}
+	}()
+	return c.readLarge(h, claim)
 }
 
-// start parses a frame and begins or decodes it.
-func (c *conn) start(h head, frame []byte) (*call, error) {
-	k := &call{row: h.row, weight: h.weight()}
+// start parses a frame and begins or decodes it. The claim is what was reserved for the body; nil for a small one.
+func (c *conn) start(h head, frame []byte, claim *claim) (*call, error) {
+	k := &call{row: h.row}
 	sound := false
 	defer func() {
 		if !sound { // also where Begin panics
 			h.row.counts.errors.Add(1)
+			k.work.release()
+			if k.decoded != claim {
+				k.decoded.release()
+			}
+			k.decoded = nil
 		}
 	}()
 	r := &k.request
@@ -244,17 +188,87 @@ func (c *conn) start(h head, frame []byte) (*call, error) {
 	h.row.counts.bytesIn.Add(uint64(protocol.PrefixSize + h.size))
 	switch {
 	case h.row.Begin != nil:
-		k.begun = r.Received
-		r.Body = body
-		k.pending = h.row.Begin(c.ctx, r)
-		r.Body = nil
+		err = c.begin(k, body)
 	case !h.unsupported:
-		if r.Message, err = protocol.Decode(r.Header, body); err != nil {
-			return nil, fmt.Errorf("%w: %w", errFault, err)
-		}
+		err = c.decode(k, body, claim)
+	}
+	if err != nil {
+		return nil, err
 	}
 	sound = true
 	return k, nil
+}
+
+// begin has a call take effect, when there is memory for what that leaves behind.
+func (c *conn) begin(k *call, body []byte) error {
+	r := &k.request
+	r.Body = body
+	defer func() { r.Body = nil }()
+	if k.row.Cost != nil {
+		k.need = int64(k.row.Cost(r, 0))
+	}
+	if k.need <= ownMemory {
+		k.weight = k.need
+	} else if err := c.claimWork(k); err != nil {
+		return err
+	} else if err := c.awaitClaim(k.work); err != nil {
+		return err
+	}
+	k.begun = r.Received
+	k.pending = k.row.Begin(c.ctx, r)
+	return nil
+}
+
+// decode decodes the request of a call, when there is memory for it: what is left of the claim for its body, if it
+// has one, else another claim if it is not small.
+func (c *conn) decode(k *call, body []byte, claim *claim) error {
+	r := &k.request
+	measured, err := protocol.Measure(r.Header, body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
+	}
+	size := int64(measured.Size)
+	switch limit := c.server.budget.size; {
+	case size > limit:
+		return fmt.Errorf("%w: %v version %d would take %d bytes of memory, requests have %d in all", errFault, k.row, r.Version, size, limit)
+	case size <= ownMemory:
+		k.weight = size
+	case claim == nil:
+		k.decoded = c.server.budget.claim(size, c)
+		if err := c.awaitClaim(k.decoded); err != nil {
+			return err
+		}
+	}
+	if r.Message, err = measured.Decode(); err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
+	}
+	if claim != nil && size > ownMemory {
+		claim.keep(size, c)
+		k.decoded = claim
+	}
+	k.need = HandlingFactor * size
+	if k.row.Cost != nil {
+		k.need = int64(k.row.Cost(r, measured.Size))
+	}
+	return c.affordable(k)
+}
+
+// affordable refuses a call that no amount of waiting would find the memory for.
+func (c *conn) affordable(k *call) error {
+	if limit := c.server.work.size; k.need > limit {
+		return fmt.Errorf("%w: answering %v version %d would take %d bytes of memory, answers have %d in all; ask for less at a time",
+			errFault, k.row, k.request.Version, k.need, limit)
+	}
+	return nil
+}
+
+// claimWork claims the memory that handling takes.
+func (c *conn) claimWork(k *call) error {
+	if err := c.affordable(k); err != nil {
+		return err
+	}
+	k.work = c.server.work.claim(k.need, c)
+	return nil
 }
 
 // enqueue hands a call to the writer.

@@ -19,7 +19,7 @@ var (
 
 const (
 	scratchSize = 8 << 10  // for encoding; larger answers grow out of it
-	gatherSize  = 64 << 10 // small parts are gathered up to this size before they are written
+	gatherSize  = 16 << 10 // small parts are gathered up to this size before they are written
 	copySize    = 128 << 10
 	sendfileMax = 1 << 20 // bytes for one system call, so that progress is seen
 )
@@ -32,13 +32,16 @@ func (c *conn) transmit(k *call, response Response) (int64, error) {
 	if m, ok := response.(message); ok { // most answers: one buffer, one write
 		scratch := c.server.buffers.get(scratchSize)
 		defer c.server.buffers.put(scratch)
-		err := s.write(protocol.AppendResponse(scratch.b[:0], k.request.Header, m.Response))
+		frame := protocol.AppendResponse(scratch.b[:0], k.request.Header, m.Response)
+		c.leaveHeavy(k)
+		err := s.write(frame)
 		return s.sent, err
 	}
 	parts, _, err := response.Parts(k.request.Header)
 	if err != nil {
 		return 0, &handlerError{k.row, k.request.Version, fmt.Errorf("encoding the answer: %w", err)}
 	}
+	c.leaveHeavy(k)
 	for i := range parts {
 		if err := s.part(&parts[i]); err != nil {
 			return s.sent, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,11 @@ type Server struct {
 	config    Config
 	table     table
 	log       zerolog.Logger
-	epoch     time.Time // zero of the server's clock
-	budget    *budget
+	epoch     time.Time     // zero of the server's clock
+	budget    *budget       // for requests: their bodies, and decoded until they are answered
+	work      *budget       // for answers, from the handling on. Who holds some of budget may wait for it, and never the reverse
+	prompt    *budget       // for bodies that have arrived, until they are begun
+	heavy     chan struct{} // holds one for each query that costs much and is being handled
 	buffers   buffers
 	admission admission
 	counts    connectionCounters
@@ -61,6 +65,9 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		log:       log,
 		epoch:     time.Now(),
 		budget:    newBudget(config.MemoryBudget),
+		prompt:    newBudget(max(config.MemoryBudget/4, promptBody)),
+		work:      newBudget(config.AnswerBudget),
+		heavy:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
 		rejects:   occasionally{interval: time.Second},
 		failures:  occasionally{interval: time.Second},

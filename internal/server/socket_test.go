@@ -74,7 +74,7 @@ func TestChunksArrive(t *testing.T) {
 		{"from a descriptor that cannot be sent from", unsendable{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newSocketRig(t, Config{SendBuffer: 16 << 10})
+			r := newSocketRig(t, Config{SendBuffer: 128 << 10})
 			var released atomic.Int64
 			var chunks []record.Chunk
 			off := int64(7)
@@ -87,7 +87,7 @@ func TestChunksArrive(t *testing.T) {
 				return parts{all, nil, new(int)}, nil
 			}
 			p := r.connect()
-			p.Conn.(*net.TCPConn).SetReadBuffer(16 << 10) // so that the server has to wait for room many times
+			p.Conn.(*net.TCPConn).SetReadBuffer(128 << 10) // so that the server has to wait for room many times, and not below a loopback packet
 			p.read()
 			p.send(fetch(1))
 			if a := <-p.answers; !bytes.Equal(a.body, want) {
@@ -136,7 +136,7 @@ func TestCutFileOnSocket(t *testing.T) {
 // A client that closes while an answer is on its way to it sets the files behind the answer free.
 func TestClientClosesWithinAnswer(t *testing.T) {
 	file, _ := noise(t, 6<<20)
-	r := newSocketRig(t, Config{SendBuffer: 16 << 10})
+	r := newSocketRig(t, Config{SendBuffer: 128 << 10})
 	released := make(chan struct{})
 	r.stage.answer = func(context.Context, *Request) (Response, error) {
 		chunk := record.NewChunk(file, 0, 6<<20, file, func() { close(released) })

@@ -9,8 +9,9 @@ import (
 // Stats is what the server has counted since it was made. Figures of one call are not taken at one instant.
 type Stats struct {
 	Connections ConnectionStats
-	Memory      MemoryStats
-	APIs        []APIStats // in order of key; rows that were never asked included
+	Memory      MemoryStats // for requests
+	Answers     MemoryStats // for answers
+	APIs        []APIStats  // in order of key; rows that were never asked included
 }
 
 // ConnectionStats counts connections.
@@ -21,12 +22,13 @@ type ConnectionStats struct {
 	AcceptErrors  uint64 // failures to take one, for want of descriptors say
 	IdleClosed    uint64 // closed for want of activity
 	ProtocolFault uint64 // closed because the client sent something that cannot be answered
-	SlowSenders   uint64 // closed for holding memory too long while others waited
+	SlowSenders   uint64 // closed for sending a body too slowly while others waited for its memory
+	Held          uint64 // closed for having memory held for too long while others waited
 	SlowReaders   uint64 // closed for not reading an answer
 	Panics        uint64 // panics of handlers that were caught
 }
 
-// MemoryStats tells about the budget for request bodies, in bytes.
+// MemoryStats tells about a budget, in bytes.
 type MemoryStats struct {
 	Budget  int64
 	Used    int64
@@ -108,12 +110,11 @@ type apiCounters struct {
 }
 
 type connectionCounters struct {
-	accepted, rejected, acceptErrors, idle, faults, slowSenders, slowReaders, panics atomic.Uint64
+	accepted, rejected, acceptErrors, idle, faults, slowSenders, held, slowReaders, panics atomic.Uint64
 }
 
 // Stats may be called at any time.
 func (s *Server) Stats() Stats {
-	used, waiting := s.budget.state()
 	st := Stats{
 		Connections: ConnectionStats{
 			Open:          s.admission.open(),
@@ -123,10 +124,12 @@ func (s *Server) Stats() Stats {
 			IdleClosed:    s.counts.idle.Load(),
 			ProtocolFault: s.counts.faults.Load(),
 			SlowSenders:   s.counts.slowSenders.Load(),
+			Held:          s.counts.held.Load(),
 			SlowReaders:   s.counts.slowReaders.Load(),
 			Panics:        s.counts.panics.Load(),
 		},
-		Memory: MemoryStats{Budget: s.budget.size, Used: used, Waiting: waiting},
+		Memory:  s.budget.stats(),
+		Answers: s.work.stats(),
 	}
 	for _, r := range s.table {
 		if r == nil {

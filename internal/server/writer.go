@@ -23,6 +23,9 @@ func (c *conn) writeAnswers() {
 
 // answer runs a call, unless it was begun, waits for its outcome and sends the answer.
 func (c *conn) answer(k *call) error {
+	if k.row.Query && c.ctx.Err() != nil {
+		return nil // nobody is there to hear it
+	}
 	counts := &k.row.counts
 	began := k.begun
 	if began.IsZero() {
@@ -30,6 +33,13 @@ func (c *conn) answer(k *call) error {
 	}
 	counts.queue.observe(began.Sub(k.request.Received))
 
+	if err := c.awaitWork(k); err != nil {
+		return err
+	}
+	if err := c.enterHeavy(k); err != nil {
+		return err
+	}
+	defer c.leaveHeavy(k)
 	response, err := k.run(c.ctx)
 	response, mute := unthrottle(response)
 	if response != nil {
@@ -52,6 +62,52 @@ func (c *conn) answer(k *call) error {
 		c.mutedUntil.Store(until)
 	}
 	return nil
+}
+
+// awaitWork waits for the memory that handling takes, if it is more than a little and Begin has not had it. That the
+// client has gone does not end the wait: the request takes effect all the same. It is bounded, as nobody may hold
+// what others wait for.
+func (c *conn) awaitWork(k *call) error {
+	if k.need <= ownMemory || k.work != nil {
+		return nil
+	}
+	if err := c.claimWork(k); err != nil {
+		return err
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for !k.work.isGranted() {
+		select {
+		case <-k.work.granted:
+		case <-tick.C:
+			k.work.evict()
+		case <-c.server.ctx.Done():
+			return context.Cause(c.server.ctx)
+		}
+	}
+	return nil
+}
+
+// enterHeavy waits until no more than some of the processors work on queries that cost much.
+func (c *conn) enterHeavy(k *call) error {
+	if !k.row.Query || k.row.Pipelined || k.need <= ownMemory {
+		return nil
+	}
+	select {
+	case c.server.heavy <- struct{}{}:
+		k.heavy = true
+		return nil
+	case <-c.server.ctx.Done():
+		return context.Cause(c.server.ctx)
+	}
+}
+
+// leaveHeavy comes when the answer is ready to be sent: how fast the client takes it is no longer a processor's business.
+func (c *conn) leaveHeavy(k *call) {
+	if k.heavy {
+		k.heavy = false
+		<-c.server.heavy
+	}
 }
 
 // run returns the answer to a call.
@@ -82,6 +138,8 @@ func (c *conn) failed(k *call, err error) {
 // finished takes a call off the books and tells the reader.
 func (c *conn) finished(k *call) {
 	c.touch()
+	k.decoded.release()
+	k.work.release()
 	c.queued.Add(-k.weight)
 	if !k.row.pipelined() {
 		c.ordered.Add(-1)

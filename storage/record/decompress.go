@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -35,16 +36,25 @@ const (
 //
 // Memory for each batch in progress is bounded whatever the batch says of itself. Gzip, lz4 and framed snappy hold no
 // more of the records than twice the largest one, and a few MiB within the codec; zstd and bare snappy hold them all,
-// and zstd takes up to twice the limit until it finds that there are too many.
+// and zstd takes up to twice the limit until it finds that there are too many. Only so many batches are in progress at
+// a time; further ones wait for their turn, which is from the first record to the end of the walk. So who walks a
+// compressed batch must not walk another one, or wait for somebody who does, before he is through.
 type Decompressor struct {
 	limit   int
-	streams sync.Pool // of *stream, between batches
+	turns   chan struct{} // holds one for each batch in progress
+	streams sync.Pool     // of *stream, between batches
 	zstd    *zstd.Decoder
 }
 
 // NewDecompressor returns a Decompressor that gives up on a batch, with ErrTooLarge, when its records take more than
-// limit bytes decompressed. A limit above what a batch can have uncompressed, 2 GiB, counts as that.
+// limit bytes decompressed. A limit above what a batch can have uncompressed, 2 GiB, counts as that. There are as many
+// batches in progress at a time as there are processors: more would take memory and gain nothing.
 func NewDecompressor(limit int) *Decompressor {
+	return NewDecompressorWithTurns(limit, runtime.GOMAXPROCS(0))
+}
+
+// NewDecompressorWithTurns is NewDecompressor with so many batches in progress at a time, at least one.
+func NewDecompressorWithTurns(limit, turns int) *Decompressor {
 	z, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(0), // as many at a time as there are processors; further ones wait
 		zstd.WithDecodeAllCapLimit(true),
@@ -52,8 +62,12 @@ func NewDecompressor(limit int) *Decompressor {
 	if err != nil {
 		panic(fmt.Sprintf("record: the options of the zstd decoder are constants: %v", err))
 	}
-	return &Decompressor{limit: min(max(limit, 0), math.MaxInt32), zstd: z}
+	return &Decompressor{limit: min(max(limit, 0), math.MaxInt32), turns: make(chan struct{}, max(turns, 1)), zstd: z}
 }
+
+// recompressShare is the part of the limit that batches may have whose records are put together again, decompressed:
+// there they are in memory several times over.
+const recompressShare = 4
 
 // errEnd says that a stream of records has ended, in itself properly, with fewer bytes than were wanted.
 var errEnd = errors.New("the records end too early")
@@ -86,6 +100,7 @@ func (in *input) open(c Codec, payload []byte, d *Decompressor) *fault {
 	if d == nil {
 		return invalid("it is compressed with %v where only uncompressed batches are expected", c)
 	}
+	d.turns <- struct{}{}
 	s, ok := d.streams.Get().(*stream)
 	if !ok {
 		s = &stream{owner: d}
@@ -201,6 +216,7 @@ func (s *stream) close() {
 		s.window = nil
 	}
 	s.owner.streams.Put(s)
+	<-s.owner.turns
 }
 
 // openSnappyBlock decompresses a bare block, which cannot be done in parts. The block says how large it is.

@@ -142,7 +142,7 @@ func (w *walk) end() error {
 // LogValidator). A batch that has the codec already, whatever its level, a control batch and an empty batch come
 // back themselves. The records are walked as [Batch.Records] walks them; d may be nil for an uncompressed batch, and
 // c for Codec None. Errors are those of Records and of Compression.Validate. The result owns its memory and may be
-// larger than b.
+// larger than b. The records of a compressed batch may take no more than a quarter of the Decompressor's limit here.
 func (b Batch) Recompress(to Compression, c *Compressor, d *Decompressor) (Batch, error) {
 	if err := c.check(to); err != nil {
 		return Batch{}, err
@@ -169,6 +169,9 @@ func (b Batch) Recompress(to Compression, c *Compressor, d *Decompressor) (Batch
 		}
 		records = binary.AppendVarint(records, int64(len(w.in.body)))
 		records = append(records, w.in.body...)
+		if b.Codec() != None && len(records) > d.limit/recompressShare {
+			return Batch{}, b.errorf(-1, ErrTooLarge, "to be compressed anew: more than %d", d.limit/recompressShare)
+		}
 	}
 	if err := w.end(); err != nil {
 		return Batch{}, err

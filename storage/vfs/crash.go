@@ -67,17 +67,18 @@ func (m copier) names(names map[string]*node) map[string]*node {
 // content, mapped or not. A page may also come back as it was at some time since the file was last synced, or
 // torn, with each of its sectors from another time. What is there is durable.
 //
-// The same r on the same disk gives the same result. How much is kept differs much between one and another,
-// so that a few of them cover the extremes too.
+// The same r on the same disk gives the same result. How much is kept differs much between one and another, and
+// between names, lengths and contents, so that a few of them cover the extremes too: all names and no content, say.
 func (c *Crashable) Crash(r *rand.Rand) *Crashable {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := &crash{
 		Rand:  r,
-		keep:  []float64{0, 0.1, 0.5, 0.9, 1}[r.IntN(5)],
 		names: map[*node]map[string]*node{},
 		disk:  &Crashable{locked: map[*node]bool{}, capacity: c.capacity, bulk: c.bulk, boot: c.boot + 1},
 	}
+	x.common = x.level()
+	x.vary()
 	x.chooseNames(c.unsynced)
 	x.disk.root = x.node(c.root)
 	return x.disk
@@ -86,9 +87,20 @@ func (c *Crashable) Crash(r *rand.Rand) *Crashable {
 // crash is a disk that is being made from another.
 type crash struct {
 	*rand.Rand
-	keep  float64 // how likely it is that something is kept
-	names map[*node]map[string]*node
-	disk  *Crashable
+	common float64 // how likely it is that something is kept, unless it is decided anew for the names or for a file
+	keep   float64 // how likely it is for what is being decided about
+	names  map[*node]map[string]*node
+	disk   *Crashable
+}
+
+// level draws how likely it is that something is kept.
+func (x *crash) level() float64 { return [...]float64{0, 0.1, 0.5, 0.9, 1}[x.IntN(5)] }
+
+// vary decides whether what comes next is kept as likely as all else.
+func (x *crash) vary() {
+	if x.keep = x.common; x.IntN(2) == 0 {
+		x.keep = x.level()
+	}
 }
 
 func (x *crash) kept() bool { return x.Float64() < x.keep }
@@ -163,12 +175,14 @@ func (x *crash) content(n *node) []byte {
 		size = d.size
 		sizes = append(sizes, size)
 	}
+	x.vary()
 	if !x.kept() {
 		size = sizes[x.IntN(len(sizes))]
 		if x.keep == 0 {
 			size = sizes[0]
 		}
 	}
+	x.vary()
 	return x.assemble(n.disk, changes, x.chooseStates(states), size)
 }
 

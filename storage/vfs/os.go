@@ -100,6 +100,25 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
+// LockExisting takes a lock file of the operating system as FS.Lock does, but writes nothing: it fails with fs.ErrNotExist
+// if there is none, and does not tell others who holds it.
+func LockExisting(name string) (io.Closer, error) {
+	f, err := sysOpen(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	if err := sysLock(f); err != nil {
+		if errors.Is(err, ErrLocked) {
+			if pid := lockHolder(f); pid > 0 {
+				err = fmt.Errorf("%w with id %d", err, pid)
+			}
+		}
+		f.Close()
+		return nil, pathError("lock", name, err)
+	}
+	return f, nil
+}
+
 // lockHolder reads the process id from a lock file, 0 if there is none.
 func lockHolder(f io.ReaderAt) int {
 	var text [24]byte

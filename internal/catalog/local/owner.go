@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"segue/internal/catalog"
 	"segue/storage/record"
 )
@@ -106,13 +108,14 @@ func (o *owner) append(b record.Batch) error {
 	switch {
 	case err != nil:
 		if _, _, end := o.log.Bounds(); end != o.end {
-			o.failed = fmt.Errorf("the catalog's log ends at %d and not at %d after a failed append: %w", end, o.end, err)
+			o.failed = fmt.Errorf("the catalog's log ends at %d and not at %d after a failed append: %w: %w",
+				end, o.end, kerr.KafkaStorageError, err)
 			return o.failed
 		}
-		return fmt.Errorf("append to the catalog's log: %w", err)
+		return fmt.Errorf("append to the catalog's log: %w: %w", kerr.KafkaStorageError, err)
 	case base != o.end || next != base+record.Offset(b.Count()):
-		o.failed = fmt.Errorf("the catalog's log put a batch of %d records at %d to %d, where %d was its end: somebody else writes to it",
-			b.Count(), base, next, o.end)
+		o.failed = fmt.Errorf("the catalog's log put a batch of %d records at %d to %d, where %d was its end: somebody else writes to it: %w",
+			b.Count(), base, next, o.end, kerr.KafkaStorageError)
 		return o.failed
 	}
 	o.end = next
@@ -147,7 +150,8 @@ func (o *owner) settle() {
 		o.finish(p)
 	}
 	if failure != nil && o.failed == nil {
-		o.failed = fmt.Errorf("the catalog's log has failed, and nothing can be committed until the broker is started again: %w", failure)
+		o.failed = fmt.Errorf("the catalog's log has failed, and nothing can be committed until the broker is started again: %w: %w",
+			kerr.KafkaStorageError, failure)
 	}
 	if o.failed != nil {
 		o.fail(o.failed)

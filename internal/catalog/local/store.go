@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,46 +214,45 @@ func replay(ctx context.Context, log Log, events *Events) (image *catalog.Image,
 		}
 		start, committed, end = log.Bounds()
 	}
-	image = &catalog.Image{}
-	for at := start; at < end; {
-		batches, err := readBatches(ctx, log, at, end)
+	fold := NewFold(start)
+	for fold.at < end {
+		chunk, batches, err := readBatches(ctx, log, fold.at, end)
 		if err != nil {
-			return nil, 0, 0, fmt.Errorf("at offset %d: %w", at, err)
+			return nil, 0, 0, fmt.Errorf("at offset %d: %w", fold.at, err)
 		}
 		for len(batches) > 0 {
+			position := chunk.Offset + int64(chunk.Length-len(batches))
 			var b record.Batch
-			if b, batches, err = record.Parse(batches); err == nil && b.BaseOffset() != at {
-				err = fmt.Errorf("a batch begins at offset %d", b.BaseOffset())
-			}
-			next, snapshot := image, false
-			if err == nil {
-				next, snapshot, err = applyBatch(image, b, at == start)
-			}
-			if err == nil && !snapshot && at == start && start > 0 {
-				err = errors.New("the log begins there, and not with a snapshot")
+			if b, batches, err = record.Parse(batches); err == nil {
+				err = fold.Add(b)
 			}
 			if err != nil {
-				return nil, 0, 0, fmt.Errorf("at offset %d: %w", at, err)
+				return nil, 0, 0, fmt.Errorf("at offset %d%s: %w", fold.at, place(chunk.File, position), err)
 			}
-			if changes += int(b.Count()); snapshot {
-				changes = 0
-			}
-			image, at = next, b.NextOffset()
 		}
 	}
-	return image, end, changes, nil
+	return fold.Image(), end, fold.changes, nil
 }
 
-func readBatches(ctx context.Context, log Log, from, to record.Offset) ([]byte, error) {
+// place says where in a file something is, if it is a file that has a name.
+func place(f io.ReaderAt, position int64) string {
+	if named, ok := f.(interface{ Name() string }); ok {
+		return fmt.Sprintf(" (%s, byte %d)", named.Name(), position)
+	}
+	return ""
+}
+
+// readBatches returns the batches from an offset on, and the chunk that they were read of, which is released.
+func readBatches(ctx context.Context, log Log, from, to record.Offset) (record.Chunk, []byte, error) {
 	const atOnce = 1 << 20
 	chunk, err := log.Read(ctx, from, to, atOnce, true)
 	if err != nil {
-		return nil, err
+		return chunk, nil, err
 	}
 	defer chunk.Release()
 	batches, err := chunk.AppendTo(nil)
 	if err == nil && len(batches) == 0 {
 		err = errors.New("there is nothing to read, although the log goes on")
 	}
-	return batches, err
+	return chunk, batches, err
 }

@@ -23,8 +23,8 @@ const (
 	leaderHintVersion   = 16 // answers tell who leads (KIP-951)
 )
 
-// maxCachedPartitions bounds the partitions in all sessions together. It takes some 250 MiB, and a million partitions
-// in use by clients, to come near it.
+// maxCachedPartitions bounds the partitions in all sessions together unless configured otherwise. It takes some
+// 250 MiB, and a million partitions in use by clients, to come near it.
 const maxCachedPartitions = 1 << 20
 
 // Lookup finds a partition that this broker leads. Its errors wrap a *kerr.Error.
@@ -43,6 +43,8 @@ type Config struct {
 
 	// Sessions is how many fetch sessions are kept (max.incremental.fetch.session.cache.slots).
 	Sessions int
+	// Partitions bounds the partitions in all sessions together; 0 stands for a million.
+	Partitions int
 	// MaxBytes bounds what one answer holds (fetch.max.bytes), read anew for each request.
 	MaxBytes func() int
 }
@@ -53,9 +55,19 @@ type Handler struct {
 	sessions *cache
 }
 
+// No more than failuresLogged failures are logged in a period: a client that meets damage asks again at once, for ever.
+const (
+	failuresLogged = 10
+	failuresPeriod = 10 * time.Second
+)
+
 // New returns a Handler. It owns no goroutine and need not be closed.
 func New(c Config) *Handler {
-	return &Handler{config: c, sessions: newCache(c.Sessions, maxCachedPartitions)}
+	if c.Partitions <= 0 {
+		c.Partitions = maxCachedPartitions
+	}
+	c.Log = c.Log.Sample(&zerolog.BurstSampler{Burst: failuresLogged, Period: failuresPeriod})
+	return &Handler{config: c, sessions: newCache(c.Sessions, c.Partitions)}
 }
 
 // Stats is what a Handler counts.

@@ -1,0 +1,101 @@
+package handler
+
+import (
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/internal/server"
+	"segue/protocol"
+)
+
+// What answers take, in bytes for each element: as a message and encoded, with what the handler keeps meanwhile. The
+// figures are above what TestCosts measures.
+const (
+	topicCost     = 600 // a topic in Metadata, names of usual length included
+	partitionCost = 300 // a partition in it
+	configCost    = 600 // a config in DescribeConfigs or CreateTopics
+	synonymCost   = 250 // a synonym of one
+	docCost       = 300 // the documentation of one
+	createdCost   = 2 << 10
+	fetchFactor   = 16 // of what a Fetch takes decoded
+	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
+)
+
+// How many configs and synonyms there may be, rounded up.
+const (
+	topicConfigs  = 50
+	brokerConfigs = 350
+	synonyms      = 3
+)
+
+// cost implements server.API's Cost. The answer may be far larger than the request: it names all partitions of each
+// topic that is asked for.
+func (h *metadata) cost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.MetadataRequest)
+	image := h.image()
+	if asksForAll(req) {
+		return decoded + len(image.Topics())*topicCost + image.Partitions()*partitionCost
+	}
+	made := int(h.config().Broker().Partitions) // of a topic that may be created
+	partitions := 0
+	for _, t := range req.Topics {
+		topic, ok := image.TopicByID(t.TopicID)
+		if !ok && t.Topic != nil {
+			topic, ok = image.Topic(*t.Topic)
+		}
+		if ok {
+			partitions += int(topic.Partitions)
+		} else {
+			partitions += made
+		}
+	}
+	return 4*decoded + len(req.Topics)*topicCost + partitions*partitionCost
+}
+
+// cost implements server.API's Cost: some bytes can ask for all configs of the broker.
+func (h *describeConfigs) cost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.DescribeConfigsRequest)
+	each := configCost
+	if req.IncludeSynonyms {
+		each += synonyms * synonymCost
+	}
+	if req.IncludeDocumentation {
+		each += docCost
+	}
+	configs := 0
+	for _, resource := range req.Resources {
+		n := topicConfigs
+		if resource.ResourceType != kmsg.ConfigResourceTypeTopic {
+			n = brokerConfigs
+		}
+		if asked := len(resource.ConfigNames); asked > 0 {
+			n = min(n, asked)
+		}
+		configs += n
+	}
+	return 4*decoded + len(req.Resources)*topicCost + configs*each
+}
+
+// cost implements server.API's Cost: from version 5 on the configs of each topic are told.
+func (h *createTopics) cost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.CreateTopicsRequest)
+	each := createdCost
+	if req.Version >= 5 {
+		each += topicConfigs * configCost
+	}
+	return 4*decoded + len(req.Topics)*each
+}
+
+// produceCost implements server.API's Cost: what is kept of each partition until all are committed.
+func produceCost(r *server.Request, _ int) int {
+	req, err := protocol.ParseProduce(r.Version, r.Body)
+	if err != nil {
+		return 0 // begin will say so
+	}
+	return 512 + req.TopicCount()*topicCost/2 + req.PartitionCount()*ackCost
+}
+
+// fetchCost implements server.API's Cost. The partitions of a session that a request does not name are accounted for
+// by the limit of sessions.
+func fetchCost(_ *server.Request, decoded int) int { return fetchFactor * decoded }
