@@ -166,8 +166,8 @@ func (l *Log) afterSync(job flushJob) {
 		if x.odd.Load() {
 			continue // made again when it is next used
 		}
-		next := l.after(s)
-		if next == nil || len(s.holes()) > 0 {
+		next, adjacent := l.after(s)
+		if !adjacent || len(s.holes()) > 0 {
 			continue // dropped meanwhile; or damaged, which every open has to find again
 		}
 		if err := x.close(s.size.Load(), s.maxTime.Load(), next.base); err != nil && !errors.Is(err, ErrClosed) {

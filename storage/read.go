@@ -37,7 +37,7 @@ func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, at
 			return chunk, nil
 		}
 		// Nothing at or above from is left in this segment: compaction took it. The next one has it.
-		next := l.after(s)
+		next, _ := l.after(s)
 		s.release()
 		if next == nil || next.base >= to {
 			return record.Chunk{}, nil
@@ -81,14 +81,15 @@ func (l *Log) ifClosed() error {
 	return nil
 }
 
-// after returns the segment behind s, nil if s is the last.
-func (l *Log) after(s *Segment) *Segment {
-	v := l.view.Load()
-	i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > s.base })
-	if i == len(v.segments) {
-		return nil
+// after returns the segment behind s, nil if s is the last. Where it is not adjacent, s has been taken meanwhile, and what
+// came right behind it may be gone too.
+func (l *Log) after(s *Segment) (next *Segment, adjacent bool) {
+	segments := l.view.Load().segments
+	i := sort.Search(len(segments), func(i int) bool { return segments[i].base > s.base })
+	if i == len(segments) {
+		return nil, false
 	}
-	return v.segments[i]
+	return segments[i], i > 0 && segments[i-1] == s
 }
 
 // readSegment reads from one segment, which the caller holds. The hold goes over to the chunk where there is one,
@@ -147,7 +148,7 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 
 // within returns an error for a batch that reaches into the segment behind its own: its base offset is not to be believed.
 func (l *Log) within(s *Segment, p place) error {
-	if next := l.after(s); next != nil && p.end > next.base {
+	if next, _ := l.after(s); next != nil && p.end > next.base {
 		return s.corrupt(p.pos, p.base, fmt.Errorf("batch claims to reach offset %d, %w at %d", p.end-1, errOverlap, next.base))
 	}
 	return nil
@@ -158,14 +159,11 @@ func (l *Log) prepare(s *Segment) error {
 	if s.ready.Load() {
 		return nil
 	}
-	segments := l.view.Load().segments
-	i := sort.Search(len(segments), func(i int) bool { return segments[i].base > s.base })
-	if i == len(segments) {
+	next, adjacent := l.after(s)
+	if next == nil {
 		return nil
 	}
-	// What came behind a segment that retention has taken meanwhile may be gone with it.
-	taken := i == 0 || segments[i-1] != s
-	return s.load(segments[i].base, taken || l.cfg.Load().Compact)
+	return s.load(next.base, !adjacent || l.cfg.Load().Compact)
 }
 
 // limit returns the position in a segment below which every batch ends at or below an offset.
@@ -178,7 +176,7 @@ func (l *Log) limit(s *Segment, f io.ReaderAt, to record.Offset, size int64) (in
 		}
 	}
 	l.mu.Unlock()
-	if next := l.after(s); next != nil && next.base <= to {
+	if next, _ := l.after(s); next != nil && next.base <= to {
 		return size, nil
 	}
 	if record.Offset(l.end.Load()) <= to {
