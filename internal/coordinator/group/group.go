@@ -101,16 +101,13 @@ func (g *group) insert(mb *member) {
 	g.vote(mb.protocols, +1)
 }
 
-// remove takes a member out, who must have no waiting request any more. If it led, another one does.
+// remove takes a member out, who must have no waiting request any more. If it led, another one does. Unless the group is
+// preparing a rebalance it has to begin one.
 func (g *group) remove(mb *member) {
 	i, _ := g.find(mb.id)
 	g.members = slices.Delete(g.members, i, i+1)
 	if mb.static {
 		delete(g.instances, mb.instance)
-	}
-	if mb.unsynced {
-		mb.unsynced = false
-		g.unsynced--
 	}
 	g.vote(mb.protocols, -1)
 	if g.leader == mb.id {
