@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -50,6 +51,7 @@ type world struct {
 	next     time.Time // the machine's deadline
 	reasons  []string  // of rebalances, since last taken
 	lastKeys map[string]int
+	compared int // records that the log had when it was last compared after compaction
 }
 
 func newWorld(t testing.TB, o Options) *world {
@@ -201,6 +203,12 @@ func madeByCommits(g *group) bool {
 	return g.since == noTime && g.generation == 0 && g.protocolType == ""
 }
 
+func sameOffsets(a, b *group) bool {
+	return maps.EqualFunc(a.offsets, b.offsets, func(a, b topicOffsets) bool {
+		return maps.EqualFunc(a, b, func(a, b *committed) bool { return *a == *b })
+	})
+}
+
 // offsetsOf are all offsets of a group.
 func offsetsOf(g *group) string {
 	var b strings.Builder
@@ -216,7 +224,10 @@ func offsetsOf(g *group) string {
 func (w *world) check() {
 	w.t.Helper()
 	w.compare("replay", w.fold)
-	w.compare("replay after compaction", w.replay(w.compacted()))
+	if len(w.log) > w.compared { // else neither changed
+		w.compared = len(w.log)
+		w.compare("replay after compaction", w.replay(w.compacted()))
+	}
 	timers := map[*timer]bool{}
 	for i, t := range w.m.timers.heap {
 		timers[t] = true
@@ -243,8 +254,8 @@ func (w *world) compare(what string, other *Machine) {
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
 		live, dead := groupOr(w.m, id), groupOr(other, id)
-		if l, d := offsetsOf(live), offsetsOf(dead); l != d {
-			w.t.Fatalf("%s of group %q gives other offsets:\nlive:%s\nreplayed:%s", what, id, l, d)
+		if !sameOffsets(live, dead) {
+			w.t.Fatalf("%s of group %q gives other offsets:\nlive:%s\nreplayed:%s", what, id, offsetsOf(live), offsetsOf(dead))
 		}
 		want, ok := w.saved[id]
 		if !ok {

@@ -94,7 +94,6 @@ func (m *Machine) completeJoin(g *group) {
 		return
 	}
 	g.generation++
-	g.initial = false
 	if len(g.members) == 0 {
 		g.protocol = ""
 		g.subscribe()
@@ -139,6 +138,3 @@ func (m *Machine) synced(mb *member) {
 		m.timers.stop(&mb.group.timer)
 	}
 }
-
-// millis32 is a timeout as requests and records carry it.
-func millis32(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }

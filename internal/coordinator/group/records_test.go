@@ -128,7 +128,7 @@ func TestApplyRefuses(t *testing.T) {
 	} {
 		m := New(testOptions())
 		err := m.Apply(coordinator.Record{Key: c.key, Value: c.value})
-		var unknown *UnknownRecordError
+		var unknown *coordinator.UnknownRecordError
 		if err == nil || errors.As(err, &unknown) != c.unknown {
 			t.Errorf("%s: %v", c.name, err)
 		}

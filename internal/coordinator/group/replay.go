@@ -6,16 +6,8 @@ import (
 	"segue/internal/coordinator"
 )
 
-// UnknownRecordError says that a record is of a type that this version does not know, as a newer Kafka may have left
-// in a data directory. It may be skipped.
-type UnknownRecordError struct{ Type int16 }
-
-func (e *UnknownRecordError) Error() string {
-	return fmt.Sprintf("a record of type %d, which this version does not know; it is skipped", e.Type)
-}
-
-// Apply implements coordinator.Machine. A record of an unknown type is an *UnknownRecordError and changes nothing; any
-// other error says that a record is damaged.
+// Apply implements coordinator.Machine. Records of KIP-848's groups, and of whatever a newer Kafka may have left in a data
+// directory, are of an unknown type.
 func (m *Machine) Apply(rec coordinator.Record) error {
 	key := reader{left: rec.Key}
 	switch kind := key.int16(); {
@@ -26,7 +18,7 @@ func (m *Machine) Apply(rec coordinator.Record) error {
 	case kind == groupMetadataType:
 		return m.applyGroup(&key, rec.Value)
 	default:
-		return &UnknownRecordError{kind}
+		return &coordinator.UnknownRecordError{Type: kind}
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 
 // TestScripts runs testdata/*.txt: commands, and after each what it leads to. -rewrite writes down what they lead to now.
 //
-// Each request gets a number: "#3 join: …" answers the third one, whenever that may be, and "#3 waits" says that its own
-// command did not. "+ …" is a record. "next in …" is when the machine wants to be called. In a script's first lines
-// testdata/join.txt explains the commands; their arguments have defaults, which scripts rely on: group=g, the newest
-// version, and for join session=10s rebalance=60s type=consumer protocols=(range:t) client=c.
+// Each request has a number: "#3 join: …" answers the third one, whenever that may be, and "#3 waits" says that it was
+// not answered by its own command. "+ …" is a record, "~ …" the beginning of a rebalance and its reason, "next in …" when
+// the machine wants to be called. Commands have defaults: group=g, the newest version, and for join session=10s
+// rebalance=60s type=consumer protocols=(range:t) client=c.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		s := &script{}

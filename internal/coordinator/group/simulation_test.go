@@ -51,7 +51,13 @@ type simulation struct {
 	asked   map[coordinator.Token]asked
 	said    map[string]map[string]string // by generation and owner, the assignment as the leader gave it
 	given   map[string]map[int32]string  // by generation and partition, the owner
-	offsets map[string]int64             // by group and partition
+	offsets map[place]int64
+}
+
+// place is what an offset is committed for.
+type place struct {
+	group     string
+	partition int32
 }
 
 // asked is a request and who sent it.
@@ -64,7 +70,7 @@ func newSimulation(t testing.TB, seed uint64) *simulation {
 	o := testOptions()
 	s := &simulation{
 		rng: rand.New(rand.NewPCG(seed, 1)), asked: map[coordinator.Token]asked{}, said: map[string]map[string]string{},
-		given: map[string]map[int32]string{}, offsets: map[string]int64{},
+		given: map[string]map[int32]string{}, offsets: map[place]int64{},
 	}
 	if seed%3 == 1 {
 		o.InitialRebalanceDelay = 3 * time.Second
@@ -259,20 +265,20 @@ func (s *simulation) checkCommit(a asked, m *kmsg.OffsetCommitResponse) {
 		return
 	}
 	p := req.Topics[0].Partitions[0]
-	key := fmt.Sprintf("%s/%d", req.Group, p.Partition)
-	if p.Offset < s.offsets[key] { // the same again is a retry
-		s.w.t.Fatalf("%s commits %d for %s, which was at %d", a.by, p.Offset, key, s.offsets[key])
+	at := place{req.Group, p.Partition}
+	if p.Offset < s.offsets[at] { // the same again is a retry
+		s.w.t.Fatalf("%s commits %d for %v, which was at %d", a.by, p.Offset, at, s.offsets[at])
 	}
-	s.offsets[key] = p.Offset
+	s.offsets[at] = p.Offset
 }
 
 // checkOffsets checks that what was committed is there.
 func (s *simulation) checkOffsets() {
 	for n := range groupsInSimulation {
-		group := fmt.Sprintf("g%d", n)
 		for p := range int32(partitions) {
-			if got, want := s.fetch(group, p), s.offsets[fmt.Sprintf("%s/%d", group, p)]; got != want {
-				s.w.t.Fatalf("%s/%d is at %d, and %d was committed", group, p, got, want)
+			at := place{fmt.Sprintf("g%d", n), p}
+			if got, want := s.fetch(at.group, p), s.offsets[at]; got != want {
+				s.w.t.Fatalf("%v is at %d, and %d was committed", at, got, want)
 			}
 		}
 	}
@@ -289,7 +295,7 @@ func (s *simulation) settle() {
 	for _, c := range s.clients {
 		c.sleepUntil = time.Time{}
 	}
-	for range 400 {
+	for range 240 {
 		for _, c := range s.clients {
 			c.act()
 		}

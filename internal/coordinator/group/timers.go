@@ -1,6 +1,9 @@
 package group
 
-import "container/heap"
+import (
+	"container/heap"
+	"time"
+)
 
 // expirer is what owns a timer. expire is called when its time has come; the timer is not set any more then.
 type expirer interface {
@@ -73,3 +76,6 @@ func (h *timerHeap) Pop() any {
 	t.slot = 0
 	return t
 }
+
+// millis32 is a timeout that requests and records carry as a number.
+func millis32(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }
