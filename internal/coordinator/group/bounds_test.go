@@ -69,9 +69,12 @@ func TestPendingBound(t *testing.T) {
 	if codes[kerr.MemberIDRequired.Code] != maxPending || codes[kerr.CoordinatorLoadInProgress.Code] != 5 {
 		t.Fatalf("%v", codes)
 	}
-	for now, calls := start.Add(10*time.Second), 0; len(m.groups["g"].pending) > 0; calls++ {
-		if fx := m.Expire(now); calls > 2*maxPending/firesAtOnce || fx.Deadline.IsZero() {
-			t.Fatalf("after %d calls %d ids are still pending, next at %v", calls, len(m.groups["g"].pending), fx.Deadline)
+	for now, left := start.Add(10*time.Second), maxPending; left > 0; {
+		fx := m.Expire(now)
+		before := left
+		left = len(m.groups["g"].pending)
+		if before-left != firesAtOnce || fx.Deadline.IsZero() {
+			t.Fatalf("of %d ids that are due %d are left after a call; the next one at %v", before, left, fx.Deadline)
 		}
 	}
 }
@@ -117,6 +120,9 @@ func TestSweepsInSteps(t *testing.T) {
 	records, steps, replies := count(m.Handle(start, 1, Input{Request: TopicsDeleted{[]Topic{{Name: "t"}}}}), start)
 	if records != groups || steps != 4 || len(replies) != 1 || replies[0].Message != (Dropped{groups}) {
 		t.Fatalf("%d records in %d steps, replies %v", records, steps, replies)
+	}
+	if _, steps, _ = count(m.Handle(start, 2, Input{Request: TopicsDeleted{[]Topic{{Name: "nothing"}}}}), start); steps != 4 {
+		t.Fatalf("%d groups are looked at in %d steps", groups, steps)
 	}
 	now := start.Add(o.OffsetsRetention)
 	records, steps, _ = count(m.Expire(now), now)
