@@ -1,0 +1,246 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"segue/partition"
+	"segue/storage/record"
+)
+
+// tenure is a shard's time with one machine: from the end of a load until the shard ends, or until the machine and the
+// log part.
+type tenure[In any] struct {
+	*shard[In]
+	machine Machine[In]
+	epoch   int32
+	bell    *partition.Waiter
+
+	batch     batch
+	end       record.Offset // of the log, as this shard has appended to it; the batch comes behind it
+	committed record.Offset // as far as was heard
+	watching  bool          // the bell will ring for the first of the replies that are held
+
+	waiting map[Token]*request[In] // that the machine has not replied to
+	held    held[In]
+
+	timer    *time.Timer
+	deadline time.Time // when the machine wants Expire; zero for never
+	alarm    time.Time // when the timer fires, which is not after the deadline; zero for never
+}
+
+// serve serves with a machine that has applied the log up to end. It returns nil when the shard is to end, and else why
+// the machine is good for nothing any more, with everybody who waited told so.
+func (s *shard[In]) serve(m Machine[In], end record.Offset) error {
+	t := &tenure[In]{
+		shard: s, machine: m, epoch: s.log.LeaderEpoch(), bell: partition.NewWaiter(), end: end, committed: end,
+		waiting: make(map[Token]*request[In]), timer: time.NewTimer(math.MaxInt64),
+	}
+	defer t.timer.Stop()
+	defer s.log.Unwatch(t.bell)
+	err := t.run()
+	if err != nil {
+		t.fail(err)
+	}
+	return err
+}
+
+// run is the loop of a tenure. A panic of the machine is an error like another: whatever state it was in is thrown away.
+func (t *tenure[In]) run() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.runtime.counters.panics.Add(1)
+			err = fmt.Errorf("the machine panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
+	t.log.Watch(t.bell, math.MaxInt64, false) // for as long as the partition lives
+	if err := t.log.Ended(); err != nil {
+		return err
+	}
+	if err := t.flushAfter(t.apply(0, t.machine.Loaded(time.Now()))); err != nil {
+		return err
+	}
+	drain := t.drain
+	for {
+		inbox := t.inbox
+		if t.held.len() >= t.runtime.options.Held {
+			inbox = nil
+		}
+		var err error
+		select {
+		case q := <-inbox:
+			err = t.flushAfter(t.gather(q))
+		case <-t.bell.C():
+			err = t.settle()
+		case <-t.timer.C:
+			err = t.flushAfter(t.expire())
+		case <-drain:
+			drain = nil
+		case <-t.stop:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if drain == nil && t.held.len() == 0 && len(t.inbox) == 0 {
+			return nil
+		}
+	}
+}
+
+// gather handles a command, and those that wait behind it.
+func (t *tenure[In]) gather(q *request[In]) error {
+	for n := 1; ; n++ {
+		if err := t.handle(q); err != nil || n == cap(t.inbox) {
+			return err
+		}
+		select {
+		case q = <-t.inbox:
+		default:
+			return nil
+		}
+	}
+}
+
+func (t *tenure[In]) handle(q *request[In]) error {
+	t.runtime.counters.commands.Add(1)
+	t.tokens++
+	t.waiting[t.tokens] = q
+	in := q.take()
+	return t.apply(t.tokens, t.machine.Handle(time.Now(), t.tokens, in))
+}
+
+// expire is called when the timer has fired.
+func (t *tenure[In]) expire() error {
+	now, deadline := time.Now(), t.deadline
+	t.alarm = time.Time{}
+	if deadline.IsZero() || now.Before(deadline) {
+		t.schedule(deadline) // it was moved, and the timer left as it was
+		return nil
+	}
+	return t.apply(0, t.machine.Expire(now))
+}
+
+// schedule has Expire called at a deadline. The timer is not set back for a deadline that has moved back, as with each
+// heartbeat of many: it fires early instead, once in a while.
+func (t *tenure[In]) schedule(deadline time.Time) {
+	t.deadline = deadline
+	if deadline.IsZero() || !t.alarm.IsZero() && !deadline.Before(t.alarm) {
+		return
+	}
+	t.alarm = deadline
+	t.timer.Reset(time.Until(deadline))
+}
+
+// apply takes in the effects of a command, 0 if it was none. Its records go into the batch, as a whole, and its replies
+// wait for them and for all that was applied before.
+func (t *tenure[In]) apply(command Token, e Effects) error {
+	t.schedule(e.Deadline)
+	if len(e.Records) > 0 {
+		limit := t.runtime.options.BatchBytes
+		if t.batch.count() > 0 && !t.batch.fits(e.Records, limit) {
+			if err := t.flush(); err != nil {
+				return err
+			}
+		}
+		t.batch.add(time.Now().UnixMilli(), e.Records)
+		if t.batch.size() >= limit {
+			if err := t.flush(); err != nil {
+				t.tooLarge(command, err)
+				return err
+			}
+		}
+	}
+	for _, r := range e.Replies {
+		t.reply(r)
+	}
+	return nil
+}
+
+// reply holds a reply back until its turn comes.
+func (t *tenure[In]) reply(r Reply) {
+	q := t.waiting[r.To]
+	if q == nil {
+		t.logger.Error().Uint64("token", uint64(r.To)).Msg("the machine replied to a request that does not wait")
+		return
+	}
+	delete(t.waiting, r.To)
+	t.held.push(heldReply[In]{t.end + record.Offset(t.batch.count()), q, r.Message})
+}
+
+// tooLarge tells the one who asked for it that a batch is too large. The others may try again.
+func (t *tenure[In]) tooLarge(command Token, err error) {
+	if q := t.waiting[command]; q != nil && isTooLarge(err) {
+		delete(t.waiting, command)
+		q.answer <- answer{err: fmt.Errorf("%w: %w", ErrTooLarge, err)}
+	}
+}
+
+// flushAfter appends what was gathered, unless that has failed, and answers what need not wait for it.
+func (t *tenure[In]) flushAfter(err error) error {
+	if err == nil {
+		err = t.flush()
+	}
+	if err == nil {
+		t.release()
+	}
+	return err
+}
+
+// flush appends what was gathered. It does not wait until that is committed.
+func (t *tenure[In]) flush() error {
+	records := t.batch.count()
+	if records == 0 {
+		return nil
+	}
+	b, err := t.batch.take()
+	if err != nil {
+		return fmt.Errorf("make a batch of %d records: %w", records, err)
+	}
+	// No context ends this: an append that has begun must be known to be there or not.
+	ack, err := t.log.Append(context.Background(), t.epoch, b, partition.Coordinator)
+	if err != nil {
+		return err
+	}
+	if base, next := t.end, t.end+record.Offset(records); ack.Base != base || ack.Next != next {
+		return fmt.Errorf("a batch of %d records was put at offsets %d to %d, where %d was the end: somebody else writes to the log",
+			records, ack.Base, ack.Next, base)
+	}
+	t.end = ack.Next
+	t.runtime.counters.batches.Add(1)
+	t.runtime.counters.records.Add(int64(records))
+	return nil
+}
+
+// settle is called when the bell has rung: something was committed, or nothing more will be.
+func (t *tenure[In]) settle() error {
+	t.watching = false
+	if high := t.log.Offsets().HighWatermark; high > t.committed {
+		t.committed = high
+		t.failures = 0
+	}
+	t.release()
+	return t.log.Ended()
+}
+
+// release gives the replies whose turn has come, and listens for what the next one waits for.
+func (t *tenure[In]) release() {
+	t.held.release(t.committed)
+	if t.held.len() > 0 && !t.watching {
+		t.watching = true
+		t.log.Watch(t.bell, t.held.next()-1, false)
+	}
+}
+
+// fail answers everybody who waits.
+func (t *tenure[In]) fail(cause error) {
+	err := fmt.Errorf("%w: %w", whileEnded(cause), cause)
+	t.held.fail(err)
+	for _, q := range t.waiting {
+		q.answer <- answer{err: err}
+	}
+	t.waiting = nil
+}
