@@ -40,9 +40,6 @@ func (h *held[In]) release(committed record.Offset) {
 	}
 }
 
-// next is what the reply that is first in turn waits for.
-func (h *held[In]) next() record.Offset { return h.replies[h.first].next }
-
 // fail answers all of them with an error.
 func (h *held[In]) fail(err error) {
 	for _, r := range h.replies[h.first:] {

@@ -112,17 +112,14 @@ func (r *Runtime[In]) Load(index int32, log Log) {
 // Unload ends a shard at once: whoever waits for it is told ErrNotCoordinator. It returns when the shard's goroutine has
 // ended, so that nothing more is appended to the log. A shard that is not here is no error.
 func (r *Runtime[In]) Unload(index int32) {
-	if s := r.shard(index); s != nil {
+	r.mu.RLock()
+	s := r.shards[index]
+	r.mu.RUnlock()
+	if s != nil {
 		s.end()
 		<-s.done
 		r.forget(s)
 	}
-}
-
-func (r *Runtime[In]) shard(index int32) *shard[In] {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.shards[index]
 }
 
 func (r *Runtime[In]) forget(s *shard[In]) {
@@ -140,8 +137,10 @@ func (r *Runtime[In]) Do(ctx context.Context, index int32, in In) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := r.shard(index)
-	if s == nil {
+	r.mu.RLock()
+	s, closed := r.shards[index], r.closed
+	r.mu.RUnlock()
+	if s == nil || closed {
 		return nil, ErrNotCoordinator
 	}
 	q := r.requests.Get().(*request[In])

@@ -20,9 +20,9 @@ type tenure[In any] struct {
 	bell    *partition.Waiter
 
 	batch     batch
-	end       record.Offset // of the log, as this shard has appended to it; the batch comes behind it
+	last, end record.Offset // of the batch appended last; what is gathered comes behind it
 	committed record.Offset // as far as was heard
-	watching  bool          // the bell will ring for the first of the replies that are held
+	watching  bool          // the bell will ring when more is
 
 	waiting map[Token]*request[In] // that the machine has not replied to
 	held    held[In]
@@ -36,7 +36,7 @@ type tenure[In any] struct {
 // the machine is good for nothing any more, with everybody who waited told so.
 func (s *shard[In]) serve(m Machine[In], end record.Offset) error {
 	t := &tenure[In]{
-		shard: s, machine: m, epoch: s.log.LeaderEpoch(), bell: partition.NewWaiter(), end: end, committed: end,
+		shard: s, machine: m, epoch: s.log.LeaderEpoch(), bell: partition.NewWaiter(), last: end, end: end, committed: end,
 		waiting: make(map[Token]*request[In]), timer: time.NewTimer(math.MaxInt64),
 	}
 	defer t.timer.Stop()
@@ -60,35 +60,66 @@ func (t *tenure[In]) run() (err error) {
 	if err := t.log.Ended(); err != nil {
 		return err
 	}
-	if err := t.flushAfter(t.apply(0, t.machine.Loaded(time.Now()))); err != nil {
-		return err
-	}
+	err = t.apply(0, t.machine.Loaded(time.Now()))
 	drain := t.drain
 	for {
+		if err == nil {
+			err = t.advance()
+		}
+		if err != nil || drain == nil && t.idle() {
+			return err
+		}
 		inbox := t.inbox
 		if t.held.len() >= t.runtime.options.Held {
 			inbox = nil
 		}
-		var err error
 		select {
 		case q := <-inbox:
-			err = t.flushAfter(t.gather(q))
+			err = t.gather(q)
 		case <-t.bell.C():
-			err = t.settle()
+			err = t.listen()
 		case <-t.timer.C:
-			err = t.flushAfter(t.expire())
+			err = t.expire()
 		case <-drain:
 			drain = nil
 		case <-t.stop:
 			return nil
 		}
-		if err != nil {
+	}
+}
+
+// idle says that nothing is to be done any more for those who have asked, but for what the machine keeps.
+func (t *tenure[In]) idle() bool {
+	return t.held.len() == 0 && t.batch.count() == 0 && len(t.inbox) == 0
+}
+
+// advance appends what was gathered, if it is time, and gives the replies whose turn has come. Two batches may be under
+// way: while one is being synced the other waits for the next sync. What comes then is gathered until the first is
+// committed. Waiting for that with one under way would miss the next sync, and without a limit a busy shard would write
+// a batch for each command, which are no sooner synced.
+func (t *tenure[In]) advance() error {
+	if t.committed >= t.last {
+		if err := t.flush(); err != nil {
 			return err
 		}
-		if drain == nil && t.held.len() == 0 && len(t.inbox) == 0 {
-			return nil
-		}
 	}
+	t.held.release(t.committed)
+	if t.end > t.committed && !t.watching {
+		t.watching = true
+		t.log.Watch(t.bell, t.committed, false)
+	}
+	return nil
+}
+
+// listen is called when the bell has rung: something was committed, or nothing more will be.
+func (t *tenure[In]) listen() error {
+	t.watching = false
+	if high := t.log.Offsets().HighWatermark; high > t.committed {
+		t.committed = high
+		t.failures = 0
+	}
+	t.held.release(t.committed)
+	return t.log.Ended()
 }
 
 // gather handles a command, and those that wait behind it.
@@ -179,17 +210,6 @@ func (t *tenure[In]) tooLarge(command Token, err error) {
 	}
 }
 
-// flushAfter appends what was gathered, unless that has failed, and answers what need not wait for it.
-func (t *tenure[In]) flushAfter(err error) error {
-	if err == nil {
-		err = t.flush()
-	}
-	if err == nil {
-		t.release()
-	}
-	return err
-}
-
 // flush appends what was gathered. It does not wait until that is committed.
 func (t *tenure[In]) flush() error {
 	records := t.batch.count()
@@ -209,30 +229,10 @@ func (t *tenure[In]) flush() error {
 		return fmt.Errorf("a batch of %d records was put at offsets %d to %d, where %d was the end: somebody else writes to the log",
 			records, ack.Base, ack.Next, base)
 	}
-	t.end = ack.Next
+	t.last, t.end = ack.Base, ack.Next
 	t.runtime.counters.batches.Add(1)
 	t.runtime.counters.records.Add(int64(records))
 	return nil
-}
-
-// settle is called when the bell has rung: something was committed, or nothing more will be.
-func (t *tenure[In]) settle() error {
-	t.watching = false
-	if high := t.log.Offsets().HighWatermark; high > t.committed {
-		t.committed = high
-		t.failures = 0
-	}
-	t.release()
-	return t.log.Ended()
-}
-
-// release gives the replies whose turn has come, and listens for what the next one waits for.
-func (t *tenure[In]) release() {
-	t.held.release(t.committed)
-	if t.held.len() > 0 && !t.watching {
-		t.watching = true
-		t.log.Watch(t.bell, t.held.next()-1, false)
-	}
 }
 
 // fail answers everybody who waits.
