@@ -94,13 +94,16 @@ type Dir struct {
 	counters     counters
 	lock         io.Closer
 
-	mu      sync.Mutex
-	logs    map[string]*Log // by folder; nil while one is being opened or deleted
-	closed  bool
-	closing context.Context // ends when closed is set; recoveries end with it
-	cancel  context.CancelFunc
-	busy    sync.WaitGroup // of those who open or delete a log
-	done    chan struct{}  // closed when the directory is free
+	mu   sync.Mutex
+	logs map[string]*Log // by folder; nil while one is being opened or deleted
+	// doubtful are the folders of logs that have failed in this run, to be synced or to be opened, and not been opened
+	// since: what is in their files may look clean and be on no disk.
+	doubtful map[string]bool
+	closed   bool
+	closing  context.Context // ends when closed is set; recoveries end with it
+	cancel   context.CancelFunc
+	busy     sync.WaitGroup // of those who open or delete a log
+	done     chan struct{}  // closed when the directory is free
 }
 
 // run is what the run file says about the last time the directory was in use.
@@ -115,7 +118,8 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	o.setDefaults()
 	d := &Dir{
 		path: path, fs: o.FS, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{},
-		handles: newHandles(o.OpenFiles), decompressor: record.NewDecompressor(o.DecompressLimit),
+		doubtful: map[string]bool{},
+		handles:  newHandles(o.OpenFiles), decompressor: record.NewDecompressor(o.DecompressLimit),
 		done: make(chan struct{}),
 	}
 	d.closing, d.cancel = context.WithCancel(context.Background())
@@ -264,8 +268,10 @@ func (d *Dir) Open(ctx context.Context, id Identity, c Config, e Events, k Keepe
 	closed := d.closed
 	if err == nil {
 		d.logs[folder] = l
+		delete(d.doubtful, folder)
 	} else {
 		delete(d.logs, folder)
+		d.doubtful[folder] = true
 	}
 	d.mu.Unlock()
 	switch {
@@ -295,11 +301,23 @@ func (d *Dir) claim(folder string) error {
 }
 
 func (d *Dir) forget(l *Log) {
+	failed := l.hasFailed()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if folder := l.id.Folder(); d.logs[folder] == l {
 		delete(d.logs, folder)
+		if failed {
+			d.doubtful[folder] = true
+		}
 	}
+}
+
+// inDoubt says whether what is in a log's files may look clean and be on no disk, because a sync has failed since the
+// machine was started.
+func (d *Dir) inDoubt(folder string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sameBoot || d.doubtful[folder]
 }
 
 // open returns the logs that are open.

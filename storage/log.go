@@ -198,6 +198,12 @@ func (l *Log) usable() error {
 	return l.usableLocked()
 }
 
+func (l *Log) hasFailed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure != nil
+}
+
 func (l *Log) usableLocked() error {
 	switch {
 	case l.closing:

@@ -340,9 +340,9 @@ func (r *recovery) settled(i int) bool {
 
 // settle makes a stretch durable that may not have been synced before, and the names that lead to it.
 func (r *recovery) settle(f vfs.File, from, to int64, newFile bool) error {
-	if r.d.sameBoot {
-		// A sync that failed in the last run may have left pages that look clean and never reached the disk. Written
-		// again they are dirty again, and this sync answers for them.
+	if r.d.inDoubt(r.l.id.Folder()) {
+		// A sync that failed in the last run, or in this one, may have left pages that look clean and never reached the
+		// disk. Written again they are dirty again, and this sync answers for them.
 		if err := rewrite(f, from, to); err != nil {
 			return err
 		}

@@ -467,3 +467,45 @@ func TestFailedWriteBeforeARoll(t *testing.T) {
 	}
 	b.close()
 }
+
+// TestReopenAfterFailedSyncInTheSameRun opens a log again whose sync has failed, without opening its directory anew.
+// What was not synced looks clean now and is on no disk; what the log then shows must nevertheless outlast the power.
+func TestReopenAfterFailedSyncInTheSameRun(t *testing.T) {
+	disk := vfs.NewCrashable()
+	var broken atomic.Int32 // syncs of data that are still to fail
+	b := &bench{t: t, path: "/data", cfg: testConfig()}
+	b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSyncFile && filepath.Ext(op.Name) == dataSuffix && broken.Add(-1) >= 0 {
+			return errors.Join(syscall.EIO, disk.Drop(op.Name))
+		}
+		return nil
+	})
+	b.open()
+	b.append(3, 0)
+	b.sync()
+	broken.Store(2) // the log's, and that of the first try to open it again
+	b.append(2, 0)
+	if err := b.log.sync(context.Background()); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if err := b.log.Close(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	b.ev = &events{}
+	if _, err := b.dir.Open(context.Background(), testID, b.cfg, b.ev, nil); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	var err error
+	if b.log, err = b.dir.Open(context.Background(), testID, b.cfg, b.ev, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.wantBounds(0, 5, 5)
+	b.wantAll(0, 5)
+	for seed := range uint64(20) {
+		cut := disk.Crash(rand.New(rand.NewPCG(seed, 1)))
+		if end := survives(t, cut, testConfig(), promise{acked: 5}); end != 5 {
+			t.Fatalf("the log ends at %d after a power cut", end)
+		}
+	}
+	b.close()
+}
