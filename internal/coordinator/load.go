@@ -151,16 +151,16 @@ func (p *replay) applyBatch(b record.Batch) error {
 // apply gives the machine a copy of a record, which it may keep.
 func (p *replay) apply(r record.Record) error {
 	err := p.machine.Apply(Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
-	var unknown *UnknownRecordError
-	switch {
-	case err == nil:
+	if err == nil {
 		p.applied++
-	case errors.As(err, &unknown):
-		if p.unknown++; p.unknown == 1 {
-			p.unknownType = unknown.Type
-		}
-	default:
+		return nil
+	}
+	var unknown *UnknownRecordError
+	if !errors.As(err, &unknown) {
 		return err
+	}
+	if p.unknown++; p.unknown == 1 {
+		p.unknownType = unknown.Type
 	}
 	return nil
 }
