@@ -23,6 +23,7 @@ type journal struct {
 	due      int64 // written down at the deadline
 
 	loaded bool
+	kept   [][]byte     // the keys of all records that were applied, as they were given
 	onLoad func() error // called for each record that is applied
 }
 
@@ -70,6 +71,7 @@ func (j *journal) Apply(r coordinator.Record) error {
 	case len(r.Key) != 9 || r.Key[0] != numberRecord:
 		return fmt.Errorf("key %x is none of a journal's", r.Key)
 	}
+	j.kept = append(j.kept, r.Key)
 	n := int64(binary.BigEndian.Uint64(r.Key[1:]))
 	if r.Value == nil { // a tombstone
 		j.numbers = slices.DeleteFunc(j.numbers, func(x int64) bool { return x == n })

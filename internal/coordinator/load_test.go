@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -200,6 +201,13 @@ func TestLoad(t *testing.T) {
 		}
 		if want := []int64{1, 3, 10, 20, 21, 30, 31, 40, 41, 50, 51, 70, 80}; !slices.Equal(j.numbers, want) {
 			t.Errorf("loaded %d, want %d", j.numbers, want)
+		}
+		var kept []int64
+		for _, key := range j.kept {
+			kept = append(kept, int64(binary.BigEndian.Uint64(key[1:])))
+		}
+		if want := []int64{1, 2, 3, 10, 11, 20, 21, 30, 31, 40, 41, 2, 11, 77, 50, 51, 70}; !slices.Equal(kept, want) {
+			t.Errorf("the records that the machine has kept are %d now, want %d", kept, want)
 		}
 		if o := p.Offsets(); o.LogEnd != offset+22 {
 			t.Errorf("%+v, where the log ended at %d", o, offset+21)
