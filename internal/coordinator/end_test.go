@@ -88,6 +88,27 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// TestCloseAppendsWhatWasGathered closes with records gathered that nobody waits for.
+func TestCloseAppendsWhatWasGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.log.Hold()
+		for n := range int64(4) {
+			s.start(command{add: []int64{n}, nothing: true}).waits()
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- s.r.Close(context.Background()) }()
+		synctest.Wait()
+		s.log.CommitAll()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if got := s.batches(); got != "[1 1 2]" {
+			t.Errorf("batches of %s records", got)
+		}
+	})
+}
+
 // TestCloseWithoutPatience closes with a log that commits nothing.
 func TestCloseWithoutPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -120,6 +120,11 @@ func TestFailedIdle(t *testing.T) {
 		parked := s.start(command{park: true})
 		s.log.Fail(logtest.ErrDisk)
 		parked.failed(coordinator.ErrUnavailable)
+		time.Sleep(time.Minute)
+		s.start(look()).failed(coordinator.ErrUnavailable)
+		if got := s.r.Stats(); got.Failures != 1 || got.Loads != 1 { // it was not even read again
+			t.Errorf("%+v", got)
+		}
 		s.close()
 	})
 }
