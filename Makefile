@@ -33,7 +33,7 @@ integration: ## the black-box tests on the built binary; kcat is used where it i
 	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
 
 bench: ## the benchmarks of the hot paths
-	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server
+	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server ./internal/coordinator
 
 cross: ## it builds, and vets, wherever it is to run
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \
