@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// The errors of Do. All but ErrTooLarge are for clients to try again on.
+// The errors of Do. The first three are for clients to try again on, the others are not.
 var (
 	// ErrLoading: the shard is being loaded. The command was not looked at.
 	ErrLoading = errors.New("the coordinator is loading")
@@ -18,6 +18,8 @@ var (
 	// ErrTooLarge: the command led to more than the log takes in one batch. It was not done, and would not be the next
 	// time.
 	ErrTooLarge = errors.New("the command leads to more records than fit a batch")
+	// ErrPanicked: the machine panicked over the command, which was not done.
+	ErrPanicked = errors.New("the command cannot be done")
 )
 
 // isTooLarge says whether a partition refused a batch for its size.

@@ -157,7 +157,7 @@ func TestPanic(t *testing.T) {
 		s := newStage(t)
 		s.do(add(1))
 		parked := s.start(command{park: true})
-		s.start(command{add: []int64{2}, panic: true}).failed(coordinator.ErrUnavailable)
+		s.start(command{add: []int64{2}, panic: true}).failed(coordinator.ErrPanicked)
 		parked.failed(coordinator.ErrUnavailable)
 		s.start(look()).saw(1)
 		if got := s.r.Stats(); got.Panics != 1 || got.Failures != 1 {

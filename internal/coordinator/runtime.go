@@ -131,8 +131,8 @@ func (r *Runtime[In]) forget(s *shard[In]) {
 }
 
 // Do gives a shard a command and returns the message of its reply. The errors are ErrLoading, ErrNotCoordinator,
-// ErrUnavailable, ErrTooLarge, wrapped with their cause, or the context's. The end of the context ends the waiting and
-// nothing else: the command stands, and its reply is dropped.
+// ErrUnavailable, ErrTooLarge and ErrPanicked, wrapped with their cause, or the context's. The end of the context ends the
+// waiting and nothing else: the command stands, and its reply is dropped.
 func (r *Runtime[In]) Do(ctx context.Context, index int32, in In) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

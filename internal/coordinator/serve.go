@@ -24,8 +24,9 @@ type tenure[In any] struct {
 	committed record.Offset // as far as was heard
 	watching  bool          // the bell will ring when more is
 
-	waiting map[Token]*request[In] // that the machine has not replied to
-	held    held[In]
+	waiting  map[Token]*request[In] // that the machine has not replied to
+	handling Token                  // the command that the machine is at; 0 for none
+	held     held[In]
 
 	timer    *time.Timer
 	deadline time.Time // when the machine wants Expire; zero for never
@@ -53,14 +54,17 @@ func (t *tenure[In]) run() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			t.runtime.counters.panics.Add(1)
-			err = fmt.Errorf("the machine panicked: %v\n%s", r, debug.Stack())
+			cause := fmt.Errorf("the machine panicked: %v", r)
+			t.blame(t.handling, ErrPanicked, cause)
+			err = fmt.Errorf("%w\n%s", cause, debug.Stack())
 		}
 	}()
 	t.log.Watch(t.bell, math.MaxInt64, false) // for as long as the partition lives
 	if err := t.log.Ended(); err != nil {
 		return err
 	}
-	err = t.apply(0, t.machine.Loaded(time.Now()))
+	now := time.Now()
+	err = t.apply(now, 0, t.machine.Loaded(now))
 	drain := t.drain
 	for {
 		if err == nil {
@@ -140,8 +144,11 @@ func (t *tenure[In]) handle(q *request[In]) error {
 	t.runtime.counters.commands.Add(1)
 	t.tokens++
 	t.waiting[t.tokens] = q
-	in := q.take()
-	return t.apply(t.tokens, t.machine.Handle(time.Now(), t.tokens, in))
+	in, now := q.take(), time.Now()
+	t.handling = t.tokens
+	e := t.machine.Handle(now, t.tokens, in)
+	t.handling = 0
+	return t.apply(now, t.tokens, e)
 }
 
 // expire is called when the timer has fired.
@@ -152,7 +159,7 @@ func (t *tenure[In]) expire() error {
 		t.schedule(deadline) // it was moved, and the timer left as it was
 		return nil
 	}
-	return t.apply(0, t.machine.Expire(now))
+	return t.apply(now, 0, t.machine.Expire(now))
 }
 
 // schedule has Expire called at a deadline. The timer is not set back for a deadline that has moved back, as with each
@@ -168,7 +175,7 @@ func (t *tenure[In]) schedule(deadline time.Time) {
 
 // apply takes in the effects of a command, 0 if it was none. Its records go into the batch, as a whole, and its replies
 // wait for them and for all that was applied before.
-func (t *tenure[In]) apply(command Token, e Effects) error {
+func (t *tenure[In]) apply(now time.Time, command Token, e Effects) error {
 	t.schedule(e.Deadline)
 	if len(e.Records) > 0 {
 		limit := t.runtime.options.BatchBytes
@@ -177,10 +184,13 @@ func (t *tenure[In]) apply(command Token, e Effects) error {
 				return err
 			}
 		}
-		t.batch.add(time.Now().UnixMilli(), e.Records)
+		t.batch.add(now.UnixMilli(), e.Records)
 		if t.batch.size() >= limit {
-			if err := t.flush(); err != nil {
-				t.tooLarge(command, err)
+			err := t.flush()
+			if isTooLarge(err) {
+				t.blame(command, ErrTooLarge, err)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -202,11 +212,11 @@ func (t *tenure[In]) reply(r Reply) {
 	t.held.push(heldReply[In]{t.end + record.Offset(t.batch.count()), q, r.Message})
 }
 
-// tooLarge tells the one who asked for it that a batch is too large. The others may try again.
-func (t *tenure[In]) tooLarge(command Token, err error) {
-	if q := t.waiting[command]; q != nil && isTooLarge(err) {
+// blame tells the one whose command it was what will go wrong with it the next time too. The others may try again.
+func (t *tenure[In]) blame(command Token, kind, cause error) {
+	if q := t.waiting[command]; q != nil {
 		delete(t.waiting, command)
-		q.answer <- answer{err: fmt.Errorf("%w: %w", ErrTooLarge, err)}
+		q.answer <- answer{err: fmt.Errorf("%w: %w", kind, cause)}
 	}
 }
 
