@@ -14,6 +14,7 @@ import (
 	"segue/internal/coordinator"
 	"segue/partition"
 	"segue/storage"
+	"segue/storage/record"
 )
 
 // offsets is a machine as cheap as one can be that writes down, with each command, about what a committed offset takes.
@@ -115,4 +116,36 @@ func BenchmarkDo(b *testing.B) {
 			b.ReportMetric(float64(after.Commands-before.Commands)/float64(after.Batches-before.Batches), "commands/batch")
 		})
 	}
+}
+
+// BenchmarkLoad loads a shard with a million records, in batches of 100.
+func BenchmarkLoad(b *testing.B) {
+	p := benchPartitions(b, 1)[0]
+	key, value := make([]byte, 40), make([]byte, 30)
+	for range 10_000 {
+		builder := record.NewBuilder(0)
+		for range 100 {
+			builder.Add(time.Now().UnixMilli(), key, value)
+		}
+		batch, err := builder.Build()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := p.Append(context.Background(), -1, batch, partition.Coordinator); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(p.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		r := coordinator.New(coordinator.Options[int32]{Machine: newOffsets})
+		r.Load(0, p)
+		for r.Stats().Loads == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if err := r.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*1e6/b.Elapsed().Seconds(), "records/s")
 }

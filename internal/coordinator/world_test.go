@@ -3,7 +3,6 @@ package coordinator_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -129,9 +128,6 @@ func (w *world) round(r *rand.Rand) {
 	group.Wait()
 }
 
-// patience is how long a world waits for a shard to be loaded, in the bubble's time.
-const patience = time.Minute
-
 // told is what a runtime has logged last.
 type told struct {
 	mu   sync.Mutex
@@ -150,22 +146,6 @@ func (x *told) String() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.last
-}
-
-// do gives a command. One that was not looked at is given again.
-func (w *world) do(ctx context.Context, shard int32, c command) (view, error) {
-	for begun := time.Now(); ; {
-		message, err := w.r.Do(ctx, shard, c)
-		if errors.Is(err, coordinator.ErrLoading) {
-			if time.Since(begun) > patience {
-				return view{}, fmt.Errorf("shard %d is not loaded: %s", shard, w.told.String())
-			}
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		v, _ := message.(view)
-		return v, err
-	}
 }
 
 // marks returns how many answers each shard has given.
