@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -141,7 +142,7 @@ func BenchmarkLoad(b *testing.B) {
 		r := coordinator.New(coordinator.Options[int32]{Machine: newOffsets})
 		r.Load(0, p)
 		for r.Stats().Loads == 0 {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 		if err := r.Close(context.Background()); err != nil {
 			b.Fatal(err)
