@@ -39,7 +39,7 @@ long: ## what proves durability, at length: crash points, failed operations, kil
 		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd' ./integration
 
 bench: ## the benchmarks of the hot paths
-	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server
+	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server ./internal/coordinator
 
 cross: ## it builds, and vets, wherever it is to run
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \

@@ -11,5 +11,5 @@
 //   - The records of one command are in one batch: a crash leaves all of them or none.
 //   - Each shard is the one writer of its partition, and one goroutine at a time has its machine.
 //   - An answer other than a reply (ErrUnavailable, ErrNotCoordinator, a context's error) says nothing about the command:
-//     it may stand or not. ErrLoading says that it was not looked at.
+//     it may stand or not. ErrLoading says that it was not looked at; ErrTooLarge and ErrPanicked that it was not done.
 package coordinator
