@@ -39,11 +39,11 @@ type proof struct {
 
 // listSegments returns the data files of a folder in order. One without a byte between two others is passed over: what is
 // missing is missing at the end of the one before it. The first one stays, to say that the log begins there.
-func listSegments(entries []vfs.Entry) (files []segmentFile, empty []record.Offset) {
+func listSegments(entries []vfs.Entry) (files, empty []segmentFile) {
 	for _, e := range entries {
 		if base, ok := parseSegmentName(e.Name); ok && !e.Dir {
 			if n := len(files); n > 1 && files[n-1].size == 0 {
-				empty = append(empty, files[n-1].base)
+				empty = append(empty, files[n-1])
 				files = files[:n-1]
 			}
 			files = append(files, segmentFile{base: base, size: e.Size})

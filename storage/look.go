@@ -37,10 +37,9 @@ func (r *recovery) look() (found bool, err error) {
 			return false, err
 		}
 	}
-	var empty []record.Offset
-	r.files, empty = listSegments(entries)
-	for _, base := range empty {
-		r.d.log.Warn().Str("segment", filepath.Join(folder, segmentName(base)+dataSuffix)).
+	r.files, r.empty = listSegments(entries)
+	for _, f := range r.empty {
+		r.d.log.Warn().Str("segment", filepath.Join(folder, segmentName(f.base)+dataSuffix)).
 			Msg("data file between others is empty; it is passed over")
 	}
 	if err := checkNames(r.d, folder, r.files, entries, r.l.cfg.Load().Compact); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 	"time"
 
 	"segue/storage/record"
@@ -43,6 +44,7 @@ type recovery struct {
 	point  *point  // where the checking begins; nil for the very start
 	proofs []proof // that the log once went on to an offset
 	files  []segmentFile
+	empty  []segmentFile // what was passed over
 	start  record.Offset
 	// sameBoot says that the machine has not been restarted since the log was last open. That it was not since the
 	// directory was is not enough: the last run may have ended before it came to this log.
@@ -100,7 +102,7 @@ func (r *recovery) segments(ctx context.Context) error {
 				behind.release()
 			}
 			res.segments = res.segments[:i+1]
-			if err := r.setAside(r.files[i+1:], "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
+			if err := r.setAside(r.behind(i), "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
 				return err
 			}
 			if err := r.openHot(s, false); err != nil {
@@ -110,6 +112,17 @@ func (r *recovery) segments(ctx context.Context) error {
 		}
 	}
 	return r.settleStart()
+}
+
+// behind returns the files behind a segment. One that was passed over must not stay, or the next open takes it for the last.
+func (r *recovery) behind(i int) []segmentFile {
+	files := slices.Clone(r.files[i+1:])
+	for _, f := range r.empty {
+		if f.base > r.files[i].base {
+			files = append(files, f)
+		}
+	}
+	return files
 }
 
 // check reads a segment from the checkpoint on, cuts what is torn, and syncs what is kept. For the last segment it

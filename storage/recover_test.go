@@ -210,3 +210,25 @@ func TestLargestTimestampBelowACheckpoint(t *testing.T) {
 		t.Fatal("no cut has made the first segment the last")
 	}
 }
+
+// TestEmptyFilesBehindATornSegment has a power cut tear a segment behind which two data files are empty: one in the middle,
+// which is passed over, and the last. Neither is to be there when the log has grown beyond their names.
+func TestEmptyFilesBehindATornSegment(t *testing.T) {
+	b := newBooted(t, func(b *bench) { b.cfg.FlushMessages = 1000 })
+	for range 4 {
+		b.append(1, 0)
+	}
+	c := b.crashCopy(func(folder string) {
+		removeAll(t, folder, "*.idx")
+		edit(t, filepath.Join(folder, segmentName(0)+dataSuffix), func(data []byte) []byte { return data[:len(data)-1] })
+		for _, base := range []record.Offset{4, 6} {
+			if err := os.WriteFile(filepath.Join(folder, segmentName(base)+dataSuffix), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, otherBoot)
+	c.wantBounds(0, 3, 3)
+	c.append(5, 0)
+	c.reopen()
+	c.wantAll(0, 8)
+}

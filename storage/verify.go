@@ -191,10 +191,12 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 			return err
 		}
 	}
-	var empty []record.Offset
-	r.files, empty = listSegments(entries)
-	for _, base := range empty {
-		v.whole(segmentName(base)+dataSuffix, errors.New("data file is empty and not the last"), "it is passed over")
+	r.files, r.empty = listSegments(entries)
+	isEmpty := func(base record.Offset) bool {
+		return slices.ContainsFunc(r.empty, func(f segmentFile) bool { return f.base == base })
+	}
+	for _, f := range r.empty {
+		v.whole(segmentName(f.base)+dataSuffix, errors.New("data file is empty and not the last"), "it is passed over")
 	}
 	for _, file := range r.files { // each for itself, to tell of them all
 		if err := v.tell("", checkNames(v.in.d, v.folder, []segmentFile{file}, entries, v.options.Compacted)); err != nil {
@@ -202,7 +204,7 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 		}
 	}
 	for _, base := range orphans(entries, r.files) {
-		if base < r.start || slices.Contains(empty, base) {
+		if base < r.start || isEmpty(base) {
 			v.note(segmentName(base)+indexSuffix, "index without its data, which was deleted", outcomeLeft)
 		} else {
 			v.whole(segmentName(base)+indexSuffix, errors.New("its data file is not there"), outcomeLeft)
