@@ -10,6 +10,7 @@ import (
 
 	"segue/internal/catalog"
 	"segue/internal/config"
+	"segue/internal/coordinator/group"
 	"segue/internal/handler/fetch"
 	"segue/internal/placement"
 	"segue/internal/server"
@@ -38,6 +39,16 @@ type Deps struct {
 	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
+	// Groups finds the coordinator of a group and asks it.
+	Groups groupShards
+}
+
+// groupShards is what a *group.Coordinator does; the errors are coordinator.Err….
+type groupShards interface {
+	// Do asks the shard of a group.
+	Do(ctx context.Context, groupID string, in group.Input) (any, error)
+	// Each asks every shard that is here, and returns the replies of those that reply.
+	Each(ctx context.Context, in group.Input) (replies []any, err error)
 }
 
 // How large a request may be, by what it is good for. Kafka takes 100 MiB of anything; no client needs that but for

@@ -87,6 +87,9 @@ func TestCoordinatorFindsTheShard(t *testing.T) {
 				t.Fatalf("commit of %s: error code %d", id, code)
 			}
 		}
+		if got, want := c.Stats(), (group.Stats{Committed: 40}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
 		replies, err := c.Each(t.Context(), group.Input{Request: group.List{}})
 		if err != nil || len(replies) != shards {
 			t.Fatalf("%d replies, %v", len(replies), err)
