@@ -10,7 +10,6 @@ import (
 
 	"segue/internal/catalog"
 	"segue/internal/config"
-	"segue/internal/coordinator/group"
 	"segue/internal/handler/fetch"
 	"segue/internal/placement"
 	"segue/internal/server"
