@@ -100,9 +100,6 @@ func APIs(d Deps) []server.API {
 // groupAPIs returns the rows about groups. None of them is a Query: each waits for what the log has taken before it, and
 // what that takes must not be taken from queries that wait for nothing.
 func groupAPIs(d Deps, log zerolog.Logger) []server.API {
-	if d.Groups == nil {
-		return nil
-	}
 	image := d.Catalog.Image
 	commands := &groupCommands{
 		log: log, broker: d.Broker, groups: d.Groups,
