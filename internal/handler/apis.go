@@ -107,7 +107,7 @@ func groupAPIs(d Deps, log zerolog.Logger) []server.API {
 	}
 	return []server.API{
 		{Key: kmsg.OffsetCommit.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetCommit{commands, image}.handle)},
-		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetFetch{commands, image}.handle)},
+		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetFetch{commands, image}.handle), Cost: offsetFetchCost},
 		{Key: kmsg.JoinGroup.Int16(), Max: 9, MaxFrame: listFrame, Handle: joinGroup{commands}.handle},
 		{Key: kmsg.Heartbeat.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(heartbeat{commands}.handle)},
 		{Key: kmsg.LeaveGroup.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(leaveGroup{commands}.handle)},

@@ -18,7 +18,8 @@ const (
 	synonymCost   = 250 // a synonym of one
 	docCost       = 300 // the documentation of one
 	createdCost   = 2 << 10
-	fetchFactor   = 16 // of what a Fetch takes decoded
+	offsetCost    = 300 // a partition in OffsetFetch
+	fetchFactor   = 16  // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
 )
 
@@ -99,3 +100,18 @@ func produceCost(r *server.Request, _ int) int {
 // fetchCost implements server.API's Cost. The partitions of a session that a request does not name are accounted for
 // by the limit of sessions.
 func fetchCost(_ *server.Request, decoded int) int { return fetchFactor * decoded }
+
+// offsetFetchCost implements server.API's Cost: four bytes ask for an offset with its metadata.
+func offsetFetchCost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.OffsetFetchRequest)
+	partitions := 0
+	for _, t := range req.Topics {
+		partitions += len(t.Partitions)
+	}
+	for _, g := range req.Groups {
+		for _, t := range g.Topics {
+			partitions += len(t.Partitions)
+		}
+	}
+	return server.HandlingFactor*decoded + partitions*offsetCost
+}
