@@ -36,7 +36,7 @@ long: ## what proves durability, at length: crash points, failed operations, kil
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 30m ./integration/history
 	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
-		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd' ./integration
+		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
 
 bench: ## the benchmarks of the hot paths
 	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server ./internal/coordinator
