@@ -43,9 +43,10 @@ func (c *user) findCoordinator(group string) (bool, error) {
 	return false, nil
 }
 
-// excusedGroup says whether an answer of the coordinator's is none because it is loading, or its disk is failing.
+// excusedGroup says whether an answer of the coordinator's is none because it is loading, or about to (another client has
+// __consumer_offsets made), or because its disk is failing.
 func (c *user) excusedGroup(err error) bool {
-	return err == kerr.CoordinatorLoadInProgress || c.faulty && (err == kerr.CoordinatorNotAvailable || err == kerr.NotCoordinator)
+	return err == kerr.CoordinatorLoadInProgress || err == kerr.NotCoordinator || c.faulty && err == kerr.CoordinatorNotAvailable
 }
 
 // commit commits offsets of a group that the user alone commits for.
