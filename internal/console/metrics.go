@@ -21,6 +21,8 @@ type Sources struct {
 	Each    func(func(storage.Identity, *partition.Partition, error))
 	// Sessions returns the counts of fetch sessions.
 	Sessions func() SessionStats
+	// Groups returns the figures of consumer groups. It waits for the coordinator, within bounds.
+	Groups func() GroupStats
 	// Limits returns what the broker takes on.
 	Limits func() LimitStats
 }
@@ -88,10 +90,13 @@ type collector struct {
 	parts   partitionMetrics
 	fetch   fetchMetrics
 	limits  limitMetrics
+	groups  groupMetrics
 }
 
 func newCollector(s Sources) *collector {
-	return &collector{s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics()}
+	return &collector{
+		s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics(), newGroupMetrics(),
+	}
 }
 
 // Describe implements prometheus.Collector.
@@ -119,6 +124,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.sources.Limits != nil {
 		c.limits.put(s, c.sources.Limits())
+	}
+	if c.sources.Groups != nil {
+		c.groups.put(s, c.sources.Groups())
 	}
 }
 
