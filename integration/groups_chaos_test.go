@@ -17,14 +17,17 @@ import (
 	"segue/integration/history"
 )
 
+// chaosSession is how long a group waits for a member whose farewell a kill has swallowed.
+const chaosSession = 2 * time.Second
+
 // newTeams makes one team for each balancer, and one of static members, with work to do.
 func newTeams(t testing.TB, b *broker) (teams []*team) {
 	t.Helper()
 	for name, balancer := range balancers() {
-		teams = append(teams, newTeam(t, b, "of-"+name, 5, kgo.Balancers(balancer)))
+		teams = append(teams, newTeam(t, b, "of-"+name, 5, kgo.Balancers(balancer), kgo.SessionTimeout(chaosSession)))
 	}
 	slices.SortFunc(teams, func(a, b *team) int { return strings.Compare(a.group, b.group) })
-	teams = append(teams, newTeam(t, b, "static", 5))
+	teams = append(teams, newTeam(t, b, "static", 5, kgo.SessionTimeout(chaosSession)))
 	for _, tm := range teams {
 		tm.write()
 		for range 3 {
@@ -74,7 +77,8 @@ func (tm *team) shake(t testing.TB, rng *rand.Rand) {
 // generation, no committed offset is lost or goes back, every record is processed.
 func TestGroupChaos(t *testing.T) {
 	rng := seeded(t)
-	b := start(t)
+	b := start(t, soon)
+	begun := time.Now()
 	teams := newTeams(t, b)
 	for _, tm := range teams {
 		defer tm.abandon()
@@ -92,6 +96,7 @@ func TestGroupChaos(t *testing.T) {
 		} else {
 			b.crash()
 		}
+		t.Logf("%v: %d kills", time.Since(begun).Round(time.Millisecond), kills+1)
 	}
 	for _, tm := range teams {
 		tm.finish(t)
@@ -129,7 +134,7 @@ func TestGroupPlantedBugs(t *testing.T) {
 	for _, bug := range groupBugs {
 		t.Run(bug.name, func(t *testing.T) {
 			rng := seeded(t)
-			b := newBroker(t)
+			b := newBroker(t, soon)
 			b.binary = buildEdited(t, bug.change)
 			b.tolerated = func(entry) bool { return true }
 			b.launch()
