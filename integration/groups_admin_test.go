@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestGroupCommits: in whatever way a consumer commits, the one that comes after it goes on right there, also after a kill.
@@ -247,4 +248,44 @@ func TestGroupOddNames(t *testing.T) {
 	if n := b.metric("segue_handler_panics_total"); n != 0 {
 		t.Error(fmt.Sprint(n, " panics"))
 	}
+}
+
+// TestGroupCommitVersions: what was committed in any version of the request, with a retention or without, is there after a
+// kill and replaces what was there before.
+func TestGroupCommitVersions(t *testing.T) {
+	b := start(t, onlyByRequest)
+	b.createTopic(t, "t", 1)
+	b.awaitGroups(t)
+	w := b.dial(t)
+	name := func(version int16, retention int64) string {
+		return fmt.Sprint("version ", version, ", retention ", retention)
+	}
+	each := func(do func(version int16, retention int64)) {
+		for version := int16(0); version <= 9; version++ {
+			for _, retention := range []int64{-1, time.Hour.Milliseconds()} {
+				do(version, retention)
+			}
+		}
+	}
+	check := func() {
+		t.Helper()
+		each(func(version int16, retention int64) {
+			if offset, _, err := b.dial(t).committed(name(version, retention), "t", 0); err != nil || offset != 174 {
+				t.Errorf("%s: %d, %v; want 174", name(version, retention), offset, err)
+			}
+		})
+	}
+	each(func(version int16, retention int64) {
+		if err := w.commit(name(version, retention), "", -1, "t", 0, 9, ""); err != nil {
+			t.Error(err)
+		}
+		req := commitRequest(name(version, retention), "", -1, "t", 0, 174, "")
+		req.Version, req.RetentionTimeMillis = version, retention
+		resp := ask[*kmsg.OffsetCommitResponse](w, req)
+		expectCode(t, name(version, retention), resp.Topics[0].Partitions[0].ErrorCode, nil)
+	})
+	check()
+	b.crash()
+	b.awaitGroups(t)
+	check()
 }

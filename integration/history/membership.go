@@ -21,6 +21,7 @@ type Membership struct {
 	report *Report
 	shares map[Partition]*share
 	lost   int
+	inHand int64
 }
 
 // share is what is known of one partition.
@@ -190,7 +191,16 @@ func (m *Membership) Produced(p Partition, offset int64) {
 	s.end = max(s.end, offset+1)
 }
 
-// Behind counts the records that nobody has processed yet, and those that are not known to be committed.
+// MayLose notes that a member has ended that commits what it was given before it has processed it: so many records more may
+// never be processed.
+func (m *Membership) MayLose(records int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inHand += records
+}
+
+// Behind counts the records that nobody has processed yet, but for those that may be lost, and those that are not known to be
+// committed.
 func (m *Membership) Behind() (unprocessed, uncommitted int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,7 +208,7 @@ func (m *Membership) Behind() (unprocessed, uncommitted int64) {
 		unprocessed += int64(len(s.missing()))
 		uncommitted += max(0, s.end-s.known)
 	}
-	return unprocessed, uncommitted
+	return max(0, unprocessed-m.inHand), uncommitted
 }
 
 // missing returns the offsets that nobody has processed.
@@ -229,12 +239,16 @@ func (m *Membership) Found() map[Name]int {
 func (m *Membership) Report() *Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	total := int64(0)
+	for _, s := range m.shares {
+		total += int64(len(s.missing()))
+	}
 	for p, s := range m.shares {
 		m.report.Known += len(s.processed)
 		for name, o := range s.owners {
 			m.judge(p, name, o)
 		}
-		if missing := s.missing(); len(missing) > 0 {
+		if missing := s.missing(); len(missing) > 0 && total > m.inHand {
 			m.find(Unprocessed, p, "of %d records nobody has processed %d, from offset %d to %d",
 				s.end, len(missing), missing[0], slices.Max(missing))
 		}

@@ -60,7 +60,9 @@ func TestMembership(t *testing.T) {
 			m.Produced(p, 1)
 			process(m, "kcat", 1, 0, 0)
 		}, nil},
+		{"one that commits early ends", func(m *Membership) { m.Produced(p, 2); m.MayLose(1); process(m, "kcat", 0, 2) }, nil},
 
+		{"one that commits early loses too much", func(m *Membership) { m.Produced(p, 3); m.MayLose(1); process(m, "kcat", 0, 2) }, []Name{Unprocessed}},
 		{"two owners in one generation, one after another", func(m *Membership) {
 			m.Assigned("ann", 1, p)
 			m.Lost("ann", p)

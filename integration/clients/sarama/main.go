@@ -1,5 +1,5 @@
 // Command sarama is a member of a consumer group by IBM/sarama. It writes a line with partition and offset for each record,
-// commits it, and leaves when its standard input ends:
+// commits what it has written, and leaves when its standard input ends:
 //
 //	sarama BROKER GROUP TOPIC
 package main
@@ -36,7 +36,8 @@ func consume(ctx context.Context, broker, group, topic string) (err error) {
 	config := sarama.NewConfig()
 	config.Version = sarama.MaxVersion
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
-	config.Consumer.Offsets.AutoCommit.Enable = false
+	config.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond
+	config.Consumer.MaxWaitTime = 100 * time.Millisecond // commits wait behind a fetch
 	config.Consumer.Group.Session.Timeout = 3 * time.Second
 	config.Consumer.Group.Heartbeat.Interval = 200 * time.Millisecond
 	config.Metadata.RefreshFrequency = time.Second
@@ -57,17 +58,14 @@ func consume(ctx context.Context, broker, group, topic string) (err error) {
 	return nil
 }
 
-// printer writes and commits what it is given.
+// printer writes what it is given.
 type printer struct{}
 
 // Setup implements sarama.ConsumerGroupHandler.
 func (printer) Setup(sarama.ConsumerGroupSession) error { return nil }
 
 // Cleanup implements sarama.ConsumerGroupHandler.
-func (printer) Cleanup(session sarama.ConsumerGroupSession) error {
-	session.Commit()
-	return nil
-}
+func (printer) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 // ConsumeClaim implements sarama.ConsumerGroupHandler.
 func (printer) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
@@ -83,7 +81,6 @@ func (printer) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Co
 				return err
 			}
 			session.MarkMessage(m, "")
-			session.Commit()
 		case <-session.Context().Done():
 			return nil
 		}
