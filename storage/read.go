@@ -31,14 +31,20 @@ func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, at
 		}
 		if err != nil {
 			s.release()
+			if l.hasAnother(s, err) {
+				continue
+			}
 			return record.Chunk{}, l.readError(err)
 		}
 		if !more {
 			return chunk, nil
 		}
 		// Nothing at or above from is left in this segment: compaction took it. The next one has it.
-		next, _ := l.after(s)
+		next, adjacent := l.after(s)
 		s.release()
+		if next != nil && !adjacent {
+			continue // the segment has been taken meanwhile, and what was behind it may be in another
+		}
 		if next == nil || next.base >= to {
 			return record.Chunk{}, nil
 		}
@@ -70,6 +76,11 @@ func (l *Log) segmentAt(from record.Offset) (*Segment, error) {
 		}
 		// The cleaner has taken the segment since; the view has changed.
 	}
+}
+
+// hasAnother says whether a read has failed because another segment has taken the place of the one that it was to read.
+func (l *Log) hasAnother(s *Segment, err error) bool {
+	return s.replaced.Load() && errors.Is(err, ErrClosed) && l.ifClosed() == nil
 }
 
 func (l *Log) ifClosed() error {
@@ -222,30 +233,51 @@ func (l *Log) readError(err error) error {
 // OffsetForTime returns the first record of the log, by offset, that has a timestamp at or after unixMilli, looking
 // inside compressed batches, and that timestamp; -1 and -1 if there is none. It does not stop at committed.
 func (l *Log) OffsetForTime(ctx context.Context, unixMilli int64) (record.Offset, int64, error) {
+	found, ts := record.Offset(-1), int64(-1)
+	err := l.eachSegment(ctx, func(s *Segment, start record.Offset) (last bool, err error) {
+		found, ts, err = l.searchTime(ctx, s, start, unixMilli)
+		return found >= 0, err
+	}, func() {})
+	if err != nil {
+		return -1, -1, err
+	}
+	return found, ts, nil
+}
+
+// eachSegment calls look with each segment of the log in order, held, and the log start, until look says that it was the
+// last. It begins again, after a call of reset, when compaction has put another segment in the place of one.
+func (l *Log) eachSegment(ctx context.Context, look func(s *Segment, start record.Offset) (last bool, err error), reset func()) error {
+again:
+	reset()
 	v := l.view.Load()
 	for _, s := range v.segments {
 		if err := ctx.Err(); err != nil {
-			return -1, -1, err
+			return err
 		}
 		if !s.hold() {
 			if err := l.ifClosed(); err != nil {
-				return -1, -1, err
+				return err
+			}
+			if s.replaced.Load() {
+				goto again
 			}
 			continue // taken by the cleaner: its records are gone
 		}
-		at, ts, err := l.searchTime(ctx, s, v.start, unixMilli)
+		last, err := look(s, v.start)
 		if l.survey(ctx, s, err) {
-			at, ts, err = l.searchTime(ctx, s, v.start, unixMilli)
+			last, err = look(s, v.start)
 		}
 		s.release()
-		if err != nil {
-			return -1, -1, l.readError(err)
-		}
-		if at >= 0 {
-			return at, ts, nil
+		switch {
+		case l.hasAnother(s, err):
+			goto again
+		case err != nil:
+			return l.readError(err)
+		case last:
+			return nil
 		}
 	}
-	return -1, -1, l.ifClosed()
+	return l.ifClosed()
 }
 
 // searchTime looks for the first record at or after both an offset and a timestamp in one held segment.
@@ -292,27 +324,14 @@ func (s *Segment) nextAtOrAfter(f io.ReaderAt, p place, unixMilli int64) (place,
 // batch has, the answer is -1 and -1 as well, as it is Kafka's.
 func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
 	for {
-		newest := int64(noTimestamp)
-		v := l.view.Load()
-		for _, s := range v.segments {
-			if err := ctx.Err(); err != nil {
-				return -1, -1, err
-			}
-			if !s.hold() {
-				if err := l.ifClosed(); err != nil {
-					return -1, -1, err
-				}
-				continue
-			}
-			ts, err := l.maxTime(s, v.start)
-			if l.survey(ctx, s, err) {
-				ts, err = l.maxTime(s, v.start)
-			}
-			s.release()
-			if err != nil {
-				return -1, -1, l.readError(err)
-			}
+		newest, v := int64(noTimestamp), l.view.Load()
+		err := l.eachSegment(ctx, func(s *Segment, start record.Offset) (bool, error) {
+			ts, err := l.maxTime(s, start)
 			newest = max(newest, ts)
+			return false, err
+		}, func() { newest, v = noTimestamp, l.view.Load() })
+		if err != nil {
+			return -1, -1, err
 		}
 		if newest == noTimestamp {
 			return -1, -1, l.ifClosed()

@@ -25,6 +25,7 @@ type recovered struct {
 	hasFolder bool
 	// checkpointed is where a checkpoint stands that spares the next open everything, if nothing is written before it.
 	checkpointed record.Offset
+	cleaned      cleaned
 }
 
 // recovery opens the folder of one log after whatever has happened to it.
@@ -54,7 +55,7 @@ type recovery struct {
 // recoverLog opens the log's folder, and returns an empty log where there is none.
 func recoverLog(ctx context.Context, l *Log) (recovered, error) {
 	r := &recovery{l: l, d: l.dir, unproven: l.dir.doubts(l.id.Folder()), result: recovered{lastEpoch: -1}}
-	found, err := r.look()
+	found, err := r.look(ctx)
 	if err == nil && found {
 		r.result.hasFolder = true
 		err = r.segments(ctx)
@@ -304,6 +305,10 @@ func lastEntry(x *index) int64 {
 func (r *recovery) readNotes(segments []*Segment) error {
 	for i, s := range segments {
 		if r.point != nil && s.base < r.point.base {
+			continue
+		}
+		if r.files[i].swap != "" { // an index of that name is of another file
+			r.files[i].own = true
 			continue
 		}
 		st, err := s.idx.Load().load(s.size.Load())

@@ -207,14 +207,23 @@ func (b *Broker) findLimits() {
 // openDirs opens the log directories.
 func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
+	dirs := len(s.LogDirs)
+	compactors := (s.CleanerThreads + dirs - 1) / dirs
+	if !s.CleanerEnabled || compactors == 0 {
+		compactors = -1
+	}
 	for _, path := range s.LogDirs {
 		d, err := storage.OpenDir(path, storage.Options{
-			FS:            b.config.FS,
-			Log:           b.config.Log,
-			Reserve:       b.config.Tuning.ReserveBytes,
-			CleanInterval: s.RetentionCheckInterval,
-			OpenFiles:     b.limits.openFiles,
-			Decompressor:  b.unpacker,
+			FS:                    b.config.FS,
+			Log:                   b.config.Log,
+			Reserve:               b.config.Tuning.ReserveBytes,
+			CleanInterval:         s.RetentionCheckInterval,
+			Compactors:            compactors,
+			CompactBackoff:        max(s.CleanerBackoff, minCleanerBackoff),
+			CompactMemory:         max(1, min(s.CleanerMemory, b.limits.keyBytes)/int64(dirs)),
+			CompactBytesPerSecond: s.CleanerBytesPerSecond / float64(dirs),
+			OpenFiles:             b.limits.openFiles,
+			Decompressor:          b.unpacker,
 		})
 		if err != nil {
 			return err
@@ -223,6 +232,9 @@ func (b *Broker) openDirs() error {
 	}
 	return nil
 }
+
+// minCleanerBackoff keeps a cleaner that has nothing to do from looking for it all the time.
+const minCleanerBackoff = 10 * time.Millisecond
 
 // catalogConfig is the log configuration of the catalog: everything synced, nothing deleted but behind a snapshot.
 func catalogConfig(t Tuning) storage.Config {

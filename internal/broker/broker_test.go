@@ -258,11 +258,14 @@ func TestPartitionConfig(t *testing.T) {
 	layers := settings(t, t.TempDir(), "log.retention.ms=5000", "message.max.bytes=4242")
 	c := partitionConfig(layers, map[string]string{
 		"segment.bytes": "1048576", "cleanup.policy": "compact,delete", "message.timestamp.type": "LogAppendTime",
-		"compression.type": "zstd", "compression.zstd.level": "7", "flush.messages": "10",
+		"compression.type": "zstd", "compression.zstd.level": "7", "flush.messages": "10", "delete.retention.ms": "3000",
+		"min.cleanable.dirty.ratio": "0.25", "min.compaction.lag.ms": "7", "max.compaction.lag.ms": "8",
 	})
 	switch {
 	case c.Log.RetentionAge != 5*time.Second, c.MaxMessageBytes != 4242, c.Log.SegmentBytes != 1<<20,
 		!c.Log.Compact, !c.Log.Delete, c.TimestampType != record.LogAppendTime, c.Log.FlushMessages != 10,
+		c.Log.TombstoneAge != 3*time.Second, c.Log.MinDirtyRatio != 0.25, c.Log.MinCompactionLag != 7*time.Millisecond,
+		c.Log.MaxCompactionLag != 8*time.Millisecond, c.Log.SegmentAge != 8*time.Millisecond,
 		!c.Recompress, c.Compression != record.Compression{Codec: record.Zstd, Level: 7}:
 		t.Fatalf("%+v", c)
 	}

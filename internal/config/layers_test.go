@@ -34,7 +34,8 @@ func TestDefaultsRun(t *testing.T) {
 		AutoCreateTopics: true, DeleteTopics: true, RetentionCheckInterval: 5 * time.Minute, RecoveryThreads: 2,
 		ProducerExpiry: 24 * time.Hour, MaxRequestBytes: 100 << 20,
 		MaxConnectionsPerIP: math.MaxInt32, IdleTimeout: 10 * time.Minute, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
-		DescribeMaxParts: 2000,
+		DescribeMaxParts: 2000, CleanerEnabled: true, CleanerThreads: 1, CleanerBackoff: 15 * time.Second,
+		CleanerMemory: 128 << 20, CleanerBytesPerSecond: math.MaxFloat64,
 	}
 	if got := l.Broker(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -1,0 +1,471 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"segue/storage/record"
+	"segue/storage/vfs"
+)
+
+// TestTombstones: a tombstone is given its time when it is first met, and goes when that is over, with nothing written.
+func TestTombstones(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompactBench(t, vfs.NewCrashable(), nil)
+		b.put("a=1", "b=1")
+		b.put("a", "c")
+		b.put("x=1")
+		b.seal()
+		b.put("hot=1")
+		b.compact()
+		b.wantContents("0-1: 1 b=1", "2-3: 2 a 3 c", "4-4: 4 x=1", "5-5: 5 hot=1")
+		time.Sleep(time.Hour - time.Minute)
+		b.compact()
+		b.wantContents("0-1: 1 b=1", "2-3: 2 a 3 c", "4-4: 4 x=1", "5-5: 5 hot=1")
+		b.reopen() // when they may go is remembered
+		time.Sleep(2 * time.Minute)
+		b.compact()
+		b.wantContents("0-1: 1 b=1", "4-4: 4 x=1", "5-5: 5 hot=1")
+		// The last batch of a segment stays, without its records, so that its end is known.
+		b.put("b")
+		b.seal()
+		b.put("hot=2")
+		b.compact()
+		time.Sleep(2 * time.Hour)
+		b.compact()
+		b.wantContents("0-1:", "4-4: 4 x=1", "5-5: 5 hot=1", "6-6:", "7-7: 7 hot=2")
+		// Without what is remembered all is dirty.
+		b.close()
+		if err := b.fs.Remove(filepath.Join(b.path, testID.Folder(), cleanedCheckpoint+checkpointSuffix)); err != nil {
+			t.Fatal(err)
+		}
+		b.open()
+		b.compact()
+		b.wantContents("0-1:", "4-4: 4 x=1", "5-5: 5 hot=1", "6-6:", "7-7: 7 hot=2")
+	})
+}
+
+// TestCompactionLooksAt tests which logs are due.
+func TestCompactionLooksAt(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(c *Config)
+		wait   time.Duration // after a third of the log was written again
+		rounds int64
+	}{
+		{"nothing but the policy", func(*Config) {}, 0, 2},
+		{"a ratio that is reached", func(c *Config) { c.MinDirtyRatio = 0.2 }, 0, 2},
+		{"a ratio that is not", func(c *Config) { c.MinDirtyRatio = 0.7 }, 0, 1},
+		{"a ratio that is not, and a lag that is over", func(c *Config) { c.MinDirtyRatio, c.MaxCompactionLag = 0.7, time.Minute }, time.Hour, 2},
+		{"a ratio that is not, and a lag that is not over", func(c *Config) { c.MinDirtyRatio, c.MaxCompactionLag = 0.7, time.Minute }, time.Second, 1},
+		{"records too young", func(c *Config) { c.MinCompactionLag = time.Minute }, time.Second, 1},
+		{"records old enough", func(c *Config) { c.MinCompactionLag = time.Minute }, time.Hour, 2},
+		{"no policy", func(c *Config) { c.Compact = false }, time.Hour, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newCompactBench(t, vfs.NewCrashable(), func(b *bench) { test.change(&b.cfg) })
+				for range 4 {
+					b.put("a=1", "b=1", "c=1")
+				}
+				b.seal()
+				time.Sleep(2 * time.Hour) // old enough, whatever the lag
+				b.compact()
+				b.put("a=2", "b=2", "c=2")
+				b.seal()
+				b.put("hot=1")
+				time.Sleep(test.wait)
+				b.compact()
+				if n := b.dir.Stats().Compactions; n != test.rounds {
+					t.Fatalf("compacted %d times, want %d", n, test.rounds)
+				}
+			})
+		})
+	}
+}
+
+// TestFewKeysAtATime compacts a log with more keys than fit at a time.
+func TestFewKeysAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompactBench(t, vfs.NewCrashable(), func(b *bench) { b.opts.CompactMemory = 1 })
+		for range 3 {
+			b.put("a=1", "b=1", "c=1", "d=1", "e=1")
+			b.put("a=2", "c=2", "e=2", "f=2")
+		}
+		b.seal()
+		b.put("hot=1")
+		b.compact()
+		b.wantContents("0-4:", "18-22: 19 b=1 21 d=1", "23-26: 23 a=2 24 c=2 25 e=2 26 f=2", "27-27: 27 hot=1")
+		if s := b.dir.Stats(); s.Compactions < 2 {
+			t.Fatalf("%+v", s)
+		}
+	})
+}
+
+// keeperOf answers with functions.
+type keeperOf struct {
+	limit record.Offset
+	keep  func(record.Batch) Verdict
+}
+
+func (k keeperOf) CleanLimit() record.Offset   { return k.limit }
+func (k keeperOf) Keep(b record.Batch) Verdict { return k.keep(b) }
+
+func TestKeeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		verdicts := map[record.Offset]Verdict{2: KeepBatch, 4: KeepAll, 6: DropAll, 8: KeepLatest}
+		b := newCompactBench(t, vfs.NewCrashable(), func(b *bench) {
+			b.keeper = keeperOf{12, func(b record.Batch) Verdict { return verdicts[b.BaseOffset()] }}
+		})
+		for range 5 { // 0 to 9
+			b.put("a=1", "b=1")
+		}
+		b.put("c=1", "d=1")
+		b.seal()
+		b.put("a=2") // 12, undecided
+		b.seal()
+		b.put("hot=1")
+		b.compact()
+		// What is dropped as a whole supersedes nothing.
+		b.wantContents("0-1:", "2-3:", "4-5: 4 a=1 5 b=1", "8-9: 8 a=1 9 b=1", "10-11: 10 c=1 11 d=1", "12-12: 12 a=2", "13-13: 13 hot=1")
+	})
+}
+
+// during has something happen when compaction begins to write.
+func during(disk vfs.FS, what func()) vfs.FS {
+	done := false
+	return vfs.Inject(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpCreate && strings.HasSuffix(op.Name, swapTempSuffix) && !done {
+			done = true
+			what()
+		}
+		return nil
+	})
+}
+
+// TestDeletedMeanwhile: what takes the place of segments that have gone in between is thrown away.
+func TestDeletedMeanwhile(t *testing.T) {
+	for name, remove := range map[string]func(b *bench) error{
+		"records": func(b *bench) error { return b.log.DeleteBefore(context.Background(), 5) },
+		"all records": func(b *bench) error {
+			return errors.Join(b.log.sync(context.Background()), b.log.DeleteBefore(context.Background(), b.end()))
+		},
+		"by retention": func(b *bench) error {
+			c := b.cfg
+			c.Delete, c.RetentionBytes = true, 1
+			b.log.Configure(c)
+			return b.dir.Clean(context.Background())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b *bench
+				disk := vfs.NewCrashable()
+				b = newCompactBench(t, during(disk, func() {
+					if err := remove(b); err != nil {
+						t.Error(err)
+					}
+				}), nil)
+				for range 3 { // 0-3, 4-7, 8-11
+					b.put("a=1", "b=1")
+					b.put("a=2", "c=1")
+					b.seal()
+				}
+				b.put("hot=1")
+				b.compact()
+				start, _, end := b.log.Bounds()
+				b.reopen()
+				if again, _, last := b.log.Bounds(); again != start || last != end {
+					t.Fatalf("the log holds %d to %d, and held %d to %d", again, last, start, end)
+				}
+				for _, line := range b.contents() {
+					if strings.Contains(line, "hot=1") && end != 13 {
+						t.Fatal(line)
+					}
+				}
+				if s := b.dir.Stats(); s.Damage+s.CompactFailures != 0 {
+					t.Fatalf("%+v", s)
+				}
+				b.wantTidy()
+				time.Sleep(time.Hour * 2000)
+				b.compact()
+				b.wantTidy()
+			})
+		})
+	}
+}
+
+// wantTidy looks for files that compaction has left.
+func (b *bench) wantTidy() {
+	b.t.Helper()
+	entries, err := b.fs.ReadDir(filepath.Join(b.path, testID.Folder()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name, tempSuffix) || strings.HasSuffix(e.Name, swapSuffix) || strings.Contains(e.Name, cutSuffix) {
+			b.t.Fatal(e.Name, "is left")
+		}
+	}
+}
+
+// TestPolicyChangedLater: what compaction has left is sound whatever the policy says now, without any file beside the data.
+func TestPolicyChangedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompactBench(t, vfs.NewCrashable(), nil)
+		for range 3 {
+			b.put("a=1", "b=1")
+			b.put("c=1", "b=2")
+			b.put("a=2")
+			b.seal()
+		}
+		b.put("hot=1")
+		b.compact()
+		want := b.contents()
+		b.close()
+		b.cfg.Compact = false
+		folder := filepath.Join(b.path, testID.Folder())
+		entries, err := b.fs.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name); ext == checkpointSuffix || ext == indexSuffix {
+				if err := b.fs.Remove(filepath.Join(folder, e.Name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range 2 {
+			b.open()
+			b.wantContents(want...)
+			if s := b.dir.Stats(); s.Damage+s.Cuts != 0 {
+				t.Fatalf("%+v", s)
+			}
+			b.close()
+		}
+		in, err := Inspect(b.path, Options{FS: b.fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = in.VerifyLog(context.Background(), testID, VerifyOptions{Records: true, Report: func(f Finding) {
+			if !f.Note {
+				t.Errorf("%+v", f)
+			}
+		}})
+		if err = errors.Join(err, in.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b.open()
+	})
+}
+
+// TestReaderInTheMiddle: what was read stays readable, and who reads on is led over what is gone.
+func TestReaderInTheMiddle(t *testing.T) {
+	b := newCompactBench(t, nil, nil)
+	for range 3 {
+		b.put("a=1", "b=1")
+		b.put("a=2", "c=1")
+		b.seal()
+	}
+	b.put("hot=1")
+	_, committed, _ := b.log.Bounds()
+	chunk, err := b.log.Read(context.Background(), 2, committed, 10, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := chunk.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.compact()
+	b.wantContents("0-1:", "8-9: 9 b=1", "10-11: 10 a=2 11 c=1", "12-12: 12 hot=1")
+	if after, err := chunk.AppendTo(nil); err != nil || string(after) != string(before) {
+		t.Fatal("what was read has changed", err)
+	}
+	chunk.Release()
+	next, err := b.log.Read(context.Background(), 4, committed, 10, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := batches(t, next); len(all) != 1 || all[0].BaseOffset() != 8 {
+		t.Fatal("at 4 there is not the batch of 8")
+	}
+}
+
+// TestCompactionOnAFullDisk: a round that does not fit fails and gives the room back; appends go on.
+func TestCompactionOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashable()
+		b := newCompactBench(t, disk, func(b *bench) { b.cfg.SegmentBytes = 40_000 })
+		filler := strings.Repeat("x", 5000)
+		for _, key := range []string{"a", "b", "c", "d", "e", "a"} {
+			b.put(key + "=" + filler)
+		}
+		b.seal()
+		b.put("hot=1")
+		want := b.contents()
+		free, err := disk.Free(b.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := int64(1<<63-1) - free
+		disk.SetCapacity(used + 20_000)
+		room, _ := disk.Free(b.path)
+		b.compact()
+		b.wantContents(want...)
+		if now, _ := disk.Free(b.path); now != room || b.dir.Stats().CompactFailures != 1 {
+			t.Fatalf("%d bytes are free, %d were; %+v", now, room, b.dir.Stats())
+		}
+		b.wantTidy()
+		b.put("hot=2")
+		disk.SetCapacity(used + 100_000)
+		time.Sleep(mostCompactPause * 2000)
+		b.compact()
+		if got := b.contents(); got[0] != "0-0:" {
+			t.Fatal(got[0][:20])
+		}
+	})
+}
+
+// TestCompactionEnds: a close and a delete do not wait for a round that takes long.
+func TestCompactionEnds(t *testing.T) {
+	for name, end := range map[string]func(b *bench) error{
+		"close of the log":       func(b *bench) error { return b.log.Close() },
+		"close of the directory": func(b *bench) error { return b.dir.Close() },
+		"delete":                 func(b *bench) error { return b.dir.Delete(context.Background(), testID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &bench{t: t, fs: vfs.NewCrashable(), path: "/data", cfg: compactConfig(), opts: compactOptions()}
+				b.opts.CompactBytesPerSecond, b.opts.CompactBackoff = 1, time.Second
+				b.open()
+				b.put("a=1", "b=1")
+				b.put("a=2", "c=1")
+				b.seal()
+				b.put("hot=1")
+				time.Sleep(30 * time.Second) // it has begun
+				synctest.Wait()
+				begun := time.Now()
+				if err := end(b); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took > time.Second {
+					t.Fatalf("it took %v", took)
+				}
+				if err := b.dir.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := throttle{perSecond: 1000}
+		begun := time.Now()
+		for range 100 {
+			if err := th.wait(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begun); took < 9*time.Second || took > 10*time.Second {
+			t.Fatalf("10 kB at 1 kB/s took %v", took)
+		}
+	})
+}
+
+// TestCheckpointInACompactedSegment: what a checkpoint says of offsets outlives the segment that it names.
+func TestCheckpointInACompactedSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashable()
+		b := newCompactBench(t, disk, nil)
+		b.put("a=1", "b=1")
+		b.put("a=2", "c=1")
+		at := b.end()
+		if err := b.log.Save(context.Background(), "fold", at, []byte("state")); err != nil {
+			t.Fatal(err)
+		}
+		b.put("b=2")
+		b.seal()
+		b.put("hot=1")
+		b.compact()
+		want := []string{"0-1:", "2-3: 2 a=2 3 c=1", "4-4: 4 b=2", "5-5: 5 hot=1"}
+		b.wantContents(want...)
+		for range 2 {
+			if got, state, err := b.log.Load(context.Background(), "fold"); err != nil || got != at || string(state) != "state" {
+				t.Fatal(got, string(state), err)
+			}
+			b.reopen()
+			b.wantContents(want...)
+			if s := b.dir.Stats(); s.Damage != 0 {
+				t.Fatalf("%+v", s)
+			}
+		}
+	})
+}
+
+// TestFailedExchange: whatever operation of an exchange fails, all can be read and written afterwards, and the next open
+// finishes or forgets it.
+func TestFailedExchange(t *testing.T) {
+	for n := 1; ; n++ {
+		met, count := false, 0
+		synctest.Test(t, func(t *testing.T) {
+			on := false
+			fsys := vfs.Inject(vfs.NewCrashable(), func(op vfs.Op) error {
+				if !on || !changes(op.Kind) {
+					return nil
+				}
+				if count++; count == n {
+					met = true
+					return syscall.EIO
+				}
+				return nil
+			})
+			b := newCompactBench(t, fsys, nil)
+			for range 3 {
+				b.put("a=1", "b=1")
+				b.put("a=2", "c=1")
+				b.seal()
+			}
+			b.put("hot=1")
+			before, after := b.contents(), []string{"0-1:", "8-9: 9 b=1", "10-11: 10 a=2 11 c=1", "12-12: 12 hot=1"}
+			on = true
+			b.compact()
+			on = false
+			if got := b.contents(); !slices.Equal(got, before) && !slices.Equal(got, after) {
+				t.Fatalf("operation %d: the log holds\n%s", n, strings.Join(got, "\n"))
+			}
+			if _, _, err := b.log.Append(context.Background(), 1, pairs(t, 0, "hot=2")); err == nil {
+				before, after = append(before, "13-13: 13 hot=2"), append(after, "13-13: 13 hot=2")
+			} else if !errors.Is(err, ErrFailed) {
+				t.Fatal(err)
+			}
+			if err := b.dir.Close(); err != nil && !errors.Is(err, ErrFailed) {
+				t.Fatal(err)
+			}
+			b.open()
+			if got := b.contents(); !slices.Equal(got, before) && !slices.Equal(got, after) {
+				t.Fatalf("operation %d: the log is found to hold\n%s", n, strings.Join(got, "\n"))
+			}
+			if s := b.dir.Stats(); s.Damage+s.Cuts != 0 {
+				t.Fatalf("operation %d: %+v", n, s)
+			}
+			b.wantTidy()
+			b.compact()
+			b.wantContents(after...)
+		})
+		if !met || t.Failed() {
+			t.Logf("%d operations", n-1)
+			return
+		}
+	}
+}
