@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,6 +167,10 @@ func TestDamagedSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.open()
+	var corrupt *CorruptError
+	if _, err := b.log.Read(context.Background(), 0, 8, 10, true); !errors.As(err, &corrupt) {
+		t.Fatal(err)
+	}
 	var kept []string
 	entries, err := b.fs.ReadDir(folder)
 	if err != nil {

@@ -22,7 +22,7 @@ func compactConfig() Config {
 
 // compactOptions has nothing happen that a test has not asked for.
 func compactOptions() Options {
-	return Options{Reserve: 4 << 10, CleanInterval: 1000 * time.Hour, CompactBackoff: 1000 * time.Hour}
+	return Options{Reserve: 4 << 10, CleanInterval: 1000 * time.Hour, Compactors: -1, CompactBackoff: time.Second}
 }
 
 // newCompactBench returns a bench whose logs are compacted when the test says so.
