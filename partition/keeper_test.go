@@ -74,7 +74,7 @@ func TestCompactionKeepsProducers(t *testing.T) {
 	if err := dir.Compact(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if p.Size() > before/2 {
+	if p.Size() > before*2/3 {
 		t.Fatalf("%d bytes are left of %d", p.Size(), before)
 	}
 	shut()
