@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -129,16 +130,15 @@ func TestCheckpointInACompactedSegment(t *testing.T) {
 // TestFailedExchange: whatever operation of an exchange fails, all can be read and written afterwards, and the next open
 // finishes or forgets it.
 func TestFailedExchange(t *testing.T) {
-	for n := 1; ; n++ {
-		met, count := false, 0
+	for n := int64(1); ; n++ {
+		var count atomic.Int64 // of operations that change something, the flusher's too
 		synctest.Test(t, func(t *testing.T) {
-			on := false
+			var on atomic.Bool
 			fsys := vfs.Inject(vfs.NewCrashable(), func(op vfs.Op) error {
-				if !on || !changes(op.Kind) {
+				if !on.Load() || !changes(op.Kind) {
 					return nil
 				}
-				if count++; count == n {
-					met = true
+				if count.Add(1) == n {
 					return syscall.EIO
 				}
 				return nil
@@ -151,9 +151,9 @@ func TestFailedExchange(t *testing.T) {
 			}
 			b.put("hot=1")
 			before, after := b.contents(), []string{"0-1:", "8-9: 9 b=1", "10-11: 10 a=2 11 c=1", "12-12: 12 hot=1"}
-			on = true
+			on.Store(true)
 			b.compact()
-			on = false
+			on.Store(false)
 			if got := b.contents(); !slices.Equal(got, before) && !slices.Equal(got, after) {
 				t.Fatalf("operation %d: the log holds\n%s", n, strings.Join(got, "\n"))
 			}
@@ -176,7 +176,7 @@ func TestFailedExchange(t *testing.T) {
 			b.compact()
 			b.wantContents(after...)
 		})
-		if !met || t.Failed() {
+		if count.Load() < n || t.Failed() {
 			t.Logf("%d operations", n-1)
 			return
 		}

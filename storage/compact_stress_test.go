@@ -162,7 +162,7 @@ func TestCompactionUnderReaders(t *testing.T) {
 				case <-c.news:
 				}
 				s := b.dir.Stats()
-				enough = s.Compactions >= int64(orLong(60, 20_000)) && c.passes.Load() > 100
+				enough = s.Compactions >= int64(orLong(30, 20_000)) && c.passes.Load() > 20
 			}
 			close(c.stop)
 			c.group.Wait()
