@@ -58,7 +58,7 @@ func TestKeyMapAgainstModel(t *testing.T) {
 					t.Fatalf("%d keys of %d, %d bytes of %d", m.Len(), len(model), m.Bytes(), size)
 				}
 			}
-			if len(model) < int(most*85/100) {
+			if len(model) < int(most*75/100) { // nine tenths, less what parts differ by
 				t.Errorf("full with %d keys, of %d entries", len(model), most)
 			}
 			for i := range 2*most + 300 {
