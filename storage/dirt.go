@@ -38,7 +38,8 @@ type dirtRange struct {
 
 // dirt is what there is to compact in a log.
 type dirt struct {
-	// from is the first dirty offset, end the one before which a round ends: the base of a segment, not below from.
+	// from is the first dirty offset, end the one before which a round ends: the base of a segment, and never above what
+	// may be looked at. It lies below from where not even all that is clean may be looked at; then nothing is dirty.
 	from, end record.Offset
 	// cleanBytes and dirtyBytes are what lies in segments below end. A segment that is dirty in part counts as dirty.
 	cleanBytes, dirtyBytes int64

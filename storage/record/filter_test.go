@@ -198,7 +198,11 @@ func TestFilterControlBatch(t *testing.T) {
 	f := newFilter(1 << 20)
 	asked := func(record.FilterRecord) bool { t.Error("asked about a marker"); return false }
 	b := build(t, goldenMarker(1), record.None)
-	held := build(t, func() *record.Builder { m := goldenMarker(1); m.DeleteHorizon = 77; return m }(), record.None)
+	out, _, err := f.Batch(nil, b, record.FilterOptions{Horizon: 77, MarkerExpires: true}, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := record.Batch{Header: out}
 	for _, c := range []struct {
 		name    string
 		b       record.Batch
@@ -301,7 +305,7 @@ func TestFilterRefuses(t *testing.T) {
 		{"nonsense", record.None, bytes.Repeat([]byte{0xff}, 200), record.ErrInvalid},
 		{"nonsense", record.Gzip, bytes.Repeat([]byte{0xff}, 200), record.ErrInvalid},
 		{"nonsense", record.Zstd, bytes.Repeat([]byte{0xff}, 200), record.ErrInvalid},
-		{"half", record.Gzip, compress(t, record.Gzip, large)[:4000], record.ErrInvalid},
+		{"half", record.Gzip, compress(t, record.Gzip, large)[:500], record.ErrInvalid},
 	} {
 		t.Run(fmt.Sprintf("%v %s", c.codec, c.name), func(t *testing.T) {
 			f, b := newFilter(limit), batchOf(c.codec, 16, 15, c.payload)
@@ -334,7 +338,8 @@ func TestFilterGolden(t *testing.T) {
 		drop     []record.Offset
 		o        record.FilterOptions
 	}{
-		{"compacted-from", "compacted", []record.Offset{101, 102}, noHorizon},
+		{"plain", "filtered-no-tombstone", []record.Offset{101, 102}, record.FilterOptions{Horizon: horizon}},
+		{"filtered-horizon", "compacted", []record.Offset{101, 102}, record.FilterOptions{Horizon: horizon + 1}},
 		{"plain", "emptied", []record.Offset{100, 101, 102}, record.FilterOptions{KeepHeader: true, Horizon: horizon}},
 		{"plain", "filtered-horizon", nil, record.FilterOptions{Horizon: horizon}},
 		{"plain", "filtered-first", []record.Offset{100}, record.FilterOptions{Horizon: horizon}},
