@@ -238,7 +238,7 @@ func (e *explorer) run(seed uint64, generations, steps int) error {
 	disk := vfs.NewCrashable()
 	disk.SetBulkSync(e.policy.bulk)
 	w, after := newWorkload(e.t, seed, disk, cfg, opts), closed
-	w.keeper = e.keeper
+	w.keeper, w.eager = e.keeper, e.thins
 	for g := range generations {
 		e.on(w, disk, e.every)
 		next, err := e.generation(w, after, steps)

@@ -30,7 +30,7 @@ var plantedSwaps = map[string]plantedBug{
 			return fsys.SyncDir(name)
 		}}
 	}},
-	"the folder is not synced between the removal and the last name": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"the folder is not synced between the removal and the last name": {policy: policy{1, false}, from: 5, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, syncDir: func(fsys vfs.FS, name string) error {
 			if swaps, replaced := lookForSwap(fsys, name); swaps > 0 && replaced == 0 {
 				return nil
@@ -62,7 +62,7 @@ var plantedSwaps = map[string]plantedBug{
 			return fsys.Rename(from, to)
 		}}
 	}},
-	"the old files stay": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"the old files stay": {policy: policy{1, false}, from: 13, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, remove: func(fsys vfs.FS, name string) error {
 			if swaps, _ := lookForSwap(fsys, filepath.Dir(name)); swaps > 0 && filepath.Ext(name) == dataSuffix {
 				return nil

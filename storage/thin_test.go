@@ -18,7 +18,10 @@ const thinKeys = 7
 
 // thinning is how much more likely compaction is, in percent, where the logs are compacted.
 func (w *workload) thinning() int {
-	if w.cfg.Compact {
+	switch {
+	case w.eager:
+		return 10
+	case w.cfg.Compact:
 		return 2
 	}
 	return -2

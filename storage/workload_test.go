@@ -29,6 +29,7 @@ type workload struct {
 	dir    *Dir   // nil while it could not be opened
 	epoch  int32
 
+	eager  bool // compaction is most of what happens
 	faulty bool // the disk may fail to read
 
 	mu    sync.Mutex // guards what follows and all histories; whoever copies the disk holds it
@@ -67,7 +68,7 @@ func (w *workload) newTopic(i int) *history {
 
 // fork returns the workload as it goes on from another disk, with promises as they are now. The caller holds mu.
 func (w *workload) fork(seed uint64, fsys vfs.FS) *workload {
-	f := &workload{t: w.t, r: rand.New(rand.NewPCG(seed, 2)), fs: fsys, cfg: w.cfg, opts: w.opts, keeper: w.keeper, epoch: w.epoch, ids: w.ids,
+	f := &workload{t: w.t, r: rand.New(rand.NewPCG(seed, 2)), fs: fsys, cfg: w.cfg, opts: w.opts, keeper: w.keeper, eager: w.eager, epoch: w.epoch, ids: w.ids,
 		news: make(chan struct{}, 1)}
 	for i, s := range w.slots {
 		s.note(w.cfg)
