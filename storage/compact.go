@@ -180,7 +180,12 @@ func (c *round) scan(s *Segment, next record.Offset, each func(b record.Batch, p
 		}
 		k.stopped = failed != nil
 	}
-	if err := k.run(c.ctx); err != nil {
+	err = k.run(c.ctx)
+	var overlap *CorruptError
+	switch {
+	case errors.As(err, &overlap):
+		return &damagedError{s, err}
+	case err != nil:
 		return err
 	}
 	if failed == nil && k.least < next && !isForeign(c.l.dir.fs, s.path) {

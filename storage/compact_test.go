@@ -94,19 +94,27 @@ func (b *bench) contents() []string {
 	}
 	var lines []string
 	for _, batch := range all {
-		line := fmt.Sprintf("%d-%d:", batch.BaseOffset(), batch.LastOffset())
-		for r, err := range batch.Records(b.dir.decompressor) {
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			line += fmt.Sprintf(" %d %s", r.Offset, r.Key)
-			if r.Value != nil {
-				line += "=" + string(r.Value)
-			}
+		line, err := describeBatch(batch)
+		if err != nil {
+			b.t.Fatal(err)
 		}
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+func describeBatch(b record.Batch) (string, error) {
+	line := fmt.Sprintf("%d-%d:", b.BaseOffset(), b.LastOffset())
+	for r, err := range b.Records(nil) {
+		if err != nil {
+			return "", err
+		}
+		line += fmt.Sprintf(" %d %s", r.Offset, r.Key)
+		if r.Value != nil {
+			line += "=" + string(r.Value)
+		}
+	}
+	return line, nil
 }
 
 func (b *bench) wantContents(want ...string) {
