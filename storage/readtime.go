@@ -116,10 +116,10 @@ func (s *Segment) nextAtOrAfter(f io.ReaderAt, p place, unixMilli int64) (place,
 // if no record has any. Batches are taken at their headers' word: if a header claims a timestamp that no record of its
 // batch has, the answer is -1 and -1 as well, as it is Kafka's.
 func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
-	for {
+	for exact := false; ; {
 		newest, v := int64(noTimestamp), l.view.Load()
 		err := l.eachSegment(ctx, func(s *Segment, start record.Offset) (bool, error) {
-			ts, err := l.maxTime(s, start)
+			ts, err := l.maxTime(s, start, exact)
 			newest = max(newest, ts)
 			return false, err
 		}, func() { newest, v = noTimestamp, l.view.Load() })
@@ -132,19 +132,23 @@ func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
 		if at, ts, err := l.OffsetForTime(ctx, newest); err != nil || at >= 0 {
 			return at, ts, err
 		}
-		if l.view.Load().start == v.start {
+		switch {
+		case l.view.Load() != v: // it went between the two looks, and what is left decides
+		case exact:
 			return -1, -1, nil
+		default: // compaction may have emptied the batch
+			exact = true
 		}
-		// It went between the two looks, and what is left decides.
 	}
 }
 
-// maxTime returns the largest timestamp of a held segment's records at or above an offset.
-func (l *Log) maxTime(s *Segment, start record.Offset) (int64, error) {
+// maxTime returns the largest timestamp of a held segment's batches at or above an offset; exact leaves out those without
+// records, which are seldom the ones that decide.
+func (l *Log) maxTime(s *Segment, start record.Offset, exact bool) (int64, error) {
 	if err := l.prepare(s); err != nil {
 		return noTimestamp, err
 	}
-	if s.base >= start {
+	if s.base >= start && !exact {
 		return s.maxTime.Load(), nil
 	}
 	f, err := s.file.pin()
@@ -153,7 +157,7 @@ func (l *Log) maxTime(s *Segment, start record.Offset) (int64, error) {
 	}
 	defer s.file.unpin()
 	newest := int64(noTimestamp)
-	p, err := s.find(f, start, s.size.Load())
+	p, err := s.find(f, max(start, s.base), s.size.Load())
 	if err == nil && p.base < start {
 		// The start lies inside this batch: only what is behind it counts.
 		if newest, err = l.dir.maxTimeFrom(s, f, p, start); err == nil {
@@ -165,7 +169,9 @@ func (l *Log) maxTime(s *Segment, start record.Offset) (int64, error) {
 		defer w.done()
 		var h record.Header
 		for h, err = w.peek(); err == nil; h, err = w.peek() {
-			newest = max(newest, h.MaxTimestamp())
+			if h.Count() > 0 {
+				newest = max(newest, h.MaxTimestamp())
+			}
 			w.skip(h)
 		}
 	}
