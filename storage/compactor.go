@@ -62,17 +62,18 @@ func (c *compactor) newFilter() *record.Filter {
 
 // next compacts the log that most needs it, and says whether there was one.
 func (c *compactor) next(ctx context.Context, filter *record.Filter) bool {
-	l, job, ok := c.choose(ctx)
+	j, ok := c.choose(ctx)
 	if !ok {
 		return false
 	}
-	defer job.free()
-	err := c.compact(job, filter)
+	defer j.free()
+	l := j.l
+	err := c.compact(j, filter)
 	switch {
 	case err == nil:
 	case errors.Is(err, errOvertaken):
 		l.cleaned.rest = time.Now().Add(c.backoff) // the next round sees what is left
-	case ctx.Err() != nil, errors.Is(err, ErrClosed), job.ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, ErrClosed), j.ctx.Err() != nil:
 	default:
 		c.dir.counters.compactFailures.Add(1)
 		l.cleaned.failures++
@@ -95,37 +96,50 @@ type job struct {
 }
 
 // choose claims the dirtiest of the logs that are due.
-func (c *compactor) choose(ctx context.Context) (*Log, job, bool) {
+func (c *compactor) choose(ctx context.Context) (job, bool) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
-		return nil, job{}, false
+		return job{}, false
 	}
-	var best job
+	var best *Log
+	var most dirt
 	now := time.Now()
 	for _, l := range c.dir.open() {
-		if !l.cfg.Load().Compact {
-			continue
-		}
-		runCtx, free, ok := l.beginCompaction(ctx)
+		j, ok := c.claim(ctx, l, now)
 		if !ok {
 			continue
 		}
-		s, err := l.scope(runCtx, now)
-		if err != nil && runCtx.Err() == nil && !errors.Is(err, ErrClosed) {
-			c.dir.log.Warn().Err(err).Str("partition", l.id.String()).Msg("what of the log is dirty is not known")
+		j.free() // a close of it does not wait for the look at the others
+		if best == nil || compareDirt(j.dirt, most) < 0 {
+			best, most = l, j.dirt
 		}
-		if err != nil || !s.due() || best.l != nil && compareDirt(best.dirt, s.dirt) <= 0 {
-			free()
-			continue
-		}
-		if best.l != nil {
-			best.free()
-		}
-		best = job{s, l, runCtx, free}
 	}
-	return best.l, best, best.l != nil
+	if best == nil {
+		return job{}, false
+	}
+	return c.claim(ctx, best, now)
+}
+
+// claim claims a log if it is due.
+func (c *compactor) claim(ctx context.Context, l *Log, now time.Time) (job, bool) {
+	if !l.cfg.Load().Compact {
+		return job{}, false
+	}
+	ctx, free, ok := l.beginCompaction(ctx)
+	if !ok {
+		return job{}, false
+	}
+	s, err := l.scope(ctx, now)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+		c.dir.log.Warn().Err(err).Str("partition", l.id.String()).Msg("what of the log is dirty is not known")
+	}
+	if err != nil || !s.due() {
+		free()
+		return job{}, false
+	}
+	return job{s, l, ctx, free}, true
 }
 
 // compact does a round over a log that is claimed.

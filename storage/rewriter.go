@@ -1,6 +1,9 @@
 package storage
 
 import (
+	"fmt"
+	"math"
+
 	"segue/storage/record"
 	"segue/storage/vfs"
 )
@@ -54,6 +57,9 @@ func (w *rewriter) batch(s *Segment, b record.Batch, pos int64, edge bool) error
 
 // add writes a batch, or counts it while all is as it was.
 func (w *rewriter) add(b record.Batch) error {
+	if w.size > math.MaxInt32-int64(b.Size()) {
+		return fmt.Errorf("%s does not fit into a segment any more: what is compressed anew may grow", w.path())
+	}
 	w.index.add(b, w.size, w.index.maxTime)
 	w.index.maxTime = max(w.index.maxTime, b.MaxTimestamp())
 	w.size += int64(b.Size())
