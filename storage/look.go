@@ -41,9 +41,8 @@ func (r *recovery) look(ctx context.Context) (found bool, err error) {
 	if entries, err = r.finishSwaps(ctx, entries); err != nil {
 		return false, err
 	}
-	var empty []record.Offset
-	r.files, empty = listSegments(entries)
-	for _, base := range empty {
+	r.files, r.empty = listSegments(entries)
+	for _, base := range r.empty {
 		r.d.log.Warn().Str("segment", filepath.Join(folder, segmentName(base)+dataSuffix)).
 			Msg("data file between others is empty; it is passed over")
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"path/filepath"
 	"time"
 
 	"segue/storage/record"
@@ -44,6 +45,7 @@ type recovery struct {
 	point  *point  // where the checking begins; nil for the very start
 	proofs []proof // that the log once went on to an offset
 	files  []segmentFile
+	empty  []record.Offset // data files that are passed over
 	start  record.Offset
 	// sameBoot says that the machine has not been restarted since the log was last open. That it was not since the
 	// directory was is not enough: the last run may have ended before it came to this log.
@@ -101,6 +103,9 @@ func (r *recovery) segments(ctx context.Context) error {
 				behind.release()
 			}
 			res.segments = res.segments[:i+1]
+			if err := r.removeEmpty(s.base); err != nil {
+				return err
+			}
 			if err := r.setAside(r.files[i+1:], "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
 				return err
 			}
@@ -111,6 +116,20 @@ func (r *recovery) segments(ctx context.Context) error {
 		}
 	}
 	return r.settleStart()
+}
+
+// removeEmpty removes the data files behind an offset that hold nothing, since segments that end there are begun again.
+func (r *recovery) removeEmpty(behind record.Offset) error {
+	for _, base := range r.empty {
+		path := filepath.Join(r.l.folder, segmentName(base))
+		if base <= behind {
+			continue
+		}
+		if err := errors.Join(removeIfThere(r.d.fs, path+dataSuffix), removeIfThere(r.d.fs, path+indexSuffix)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // check reads a segment from the checkpoint on, cuts what is torn, and syncs what is kept. For the last segment it

@@ -210,3 +210,51 @@ func TestLargestTimestampBelowACheckpoint(t *testing.T) {
 		t.Fatal("no cut has made the first segment the last")
 	}
 }
+
+// TestEmptySegmentBehindATornOne: the log goes on behind what was cut off, and a data file that a power cut has emptied
+// must not be in its way then.
+func TestEmptySegmentBehindATornOne(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for range 4 {
+		b.append(1, 0)
+	}
+	b.close()
+	folder := filepath.Join(b.path, testID.Folder())
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == indexSuffix || ext == checkpointSuffix {
+			if err := os.Remove(filepath.Join(folder, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first := filepath.Join(folder, segmentName(0)+dataSuffix)
+	info, err := os.Stat(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(first, info.Size()/4+10); err != nil { // within the second batch
+		t.Fatal(err)
+	}
+	for _, base := range []record.Offset{2, 4} {
+		if err := os.WriteFile(filepath.Join(folder, segmentName(base)+dataSuffix), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open()
+	b.wantBounds(0, 1, 1)
+	for range 5 {
+		b.append(1, 0)
+	}
+	for range 2 {
+		b.reopen()
+		b.wantBounds(0, 6, 6)
+		b.wantAll(0, 6)
+		if d := b.dir.Stats().Damage; d != 0 {
+			t.Fatalf("%d stretches count as damaged", d)
+		}
+	}
+}
