@@ -7,7 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"segue/storage/record"
@@ -103,10 +103,7 @@ func (r *recovery) segments(ctx context.Context) error {
 				behind.release()
 			}
 			res.segments = res.segments[:i+1]
-			if err := r.removeEmpty(s.base); err != nil {
-				return err
-			}
-			if err := r.setAside(r.files[i+1:], "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
+			if err := r.setAside(r.behind(i), "segment lies behind a torn one; it was never synced and is set aside"); err != nil {
 				return err
 			}
 			if err := r.openHot(s, false); err != nil {
@@ -118,18 +115,16 @@ func (r *recovery) segments(ctx context.Context) error {
 	return r.settleStart()
 }
 
-// removeEmpty removes the data files behind an offset that hold nothing, since segments that end there are begun again.
-func (r *recovery) removeEmpty(behind record.Offset) error {
+// behind returns the files behind the i-th, with those that were passed over because they are empty: the log will come to
+// their offsets again.
+func (r *recovery) behind(i int) []segmentFile {
+	files := slices.Clone(r.files[i+1:])
 	for _, base := range r.empty {
-		path := filepath.Join(r.l.folder, segmentName(base))
-		if base <= behind {
-			continue
-		}
-		if err := errors.Join(removeIfThere(r.d.fs, path+dataSuffix), removeIfThere(r.d.fs, path+indexSuffix)); err != nil {
-			return err
+		if base > r.files[i].base {
+			files = append(files, segmentFile{base: base})
 		}
 	}
-	return nil
+	return files
 }
 
 // check reads a segment from the checkpoint on, cuts what is torn, and syncs what is kept. For the last segment it
