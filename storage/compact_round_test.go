@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -295,5 +296,37 @@ func TestReaderInTheMiddle(t *testing.T) {
 	}
 	if all := batches(t, next); len(all) != 1 || all[0].BaseOffset() != 8 {
 		t.Fatal("at 4 there is not the batch of 8")
+	}
+}
+
+// TestCompactedUpToWhatWasLost: that a log is compacted up to an offset does not say that anything behind it was synced.
+func TestCompactedUpToWhatWasLost(t *testing.T) {
+	b := newCompactBench(t, nil, nil)
+	b.put("a=1")
+	b.put("a=2")
+	b.seal()
+	b.compact()
+	b.put("b=1")
+	b.put("b=2")
+	b.seal()
+	b.close()
+	folder := filepath.Join(b.path, testID.Folder())
+	for _, base := range []record.Offset{2, 4} { // as a power cut leaves them that comes before their sync
+		path := filepath.Join(folder, segmentName(base))
+		if err := errors.Join(os.Truncate(path+dataSuffix, 0), os.Remove(path+indexSuffix)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(folder, cleanCheckpoint+checkpointSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	for range 2 {
+		b.wantBounds(0, 2, 2)
+		b.wantContents("0-0:", "1-1: 1 a=2")
+		if s := b.dir.Stats(); s.Damage != 0 {
+			t.Fatalf("%+v", s)
+		}
+		b.reopen()
 	}
 }

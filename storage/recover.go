@@ -194,7 +194,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 func (r *recovery) checkEnd(i int, c *checker) {
 	switch {
 	case c.torn != nil || c.next == noNext || c.least >= c.next || c.next <= r.start || r.files[i].foreign:
-	case c.settled || c.syncedTo >= c.next:
+	case r.rests(i) || c.syncedTo >= c.next || r.told() >= c.next:
 		if !r.l.cfg.Load().Compact {
 			c.lost(c.size, errMissing)
 		}
@@ -255,6 +255,12 @@ func (r *recovery) settled(i int) bool {
 			return true
 		}
 	}
+	return r.rests(i)
+}
+
+// rests says whether something that is known rests on all up to the segment behind the i-th. A proof that the log once
+// came to a segment of which nothing is left does not.
+func (r *recovery) rests(i int) bool {
 	later := r.files[i+1:]
 	if len(later) == 0 {
 		return false
