@@ -36,7 +36,7 @@ long: ## what proves durability, at length: crash points, failed operations, kil
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 30m ./integration/history
 	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
-		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd' ./integration
+		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
 
 bench: ## the broker measured from outside, beside its limits; a person reads it
 	$(GO) run ./integration/bench $(BENCHFLAGS)

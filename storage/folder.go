@@ -38,11 +38,12 @@ type proof struct {
 }
 
 // listSegments returns the data files of a folder in order. One without a byte between two others is passed over: what is
-// missing is missing at the end of the one before it. The first one stays, to say that the log begins there.
-func listSegments(entries []vfs.Entry) (files, empty []segmentFile) {
+// missing is missing at the end of the one before it. The first one stays, to say that the log begins there, and so does
+// one that may be the first above what was deleted: files from below the log start may still be there.
+func listSegments(entries []vfs.Entry, start record.Offset) (files, empty []segmentFile) {
 	for _, e := range entries {
 		if base, ok := parseSegmentName(e.Name); ok && !e.Dir {
-			if n := len(files); n > 1 && files[n-1].size == 0 {
+			if n := len(files); n > 1 && files[n-1].size == 0 && files[n-1].base > start {
 				empty = append(empty, files[n-1])
 				files = files[:n-1]
 			}

@@ -37,7 +37,7 @@ func (r *recovery) look() (found bool, err error) {
 			return false, err
 		}
 	}
-	r.files, r.empty = listSegments(entries)
+	r.files, r.empty = listSegments(entries, r.start)
 	for _, f := range r.empty {
 		r.d.log.Warn().Str("segment", filepath.Join(folder, segmentName(f.base)+dataSuffix)).
 			Msg("data file between others is empty; it is passed over")
@@ -78,7 +78,7 @@ func (r *recovery) identify(entries []vfs.Entry) (ours bool, err error) {
 	case len(vouched) > 0 && !slices.Contains(vouched, want):
 		return false, r.d.setAside(r.l.id.Folder(), vouched[0])
 	}
-	if files, _ := listSegments(entries); len(files) == 0 && r.start == 0 {
+	if files, _ := listSegments(entries, r.start); len(files) == 0 && r.start == 0 {
 		// What is left of a first append that did not come through, for want of room say. The next one makes it whole.
 		return false, nil
 	}

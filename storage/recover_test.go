@@ -232,3 +232,32 @@ func TestEmptyFilesBehindATornSegment(t *testing.T) {
 	c.reopen()
 	c.wantAll(0, 8)
 }
+
+// TestEmptyFileWhereTheLogBegins has records deleted up to where a segment begins that a power cut then leaves empty, with
+// another begun behind it, and a file from below the log start still there. The log goes on at its start.
+func TestEmptyFileWhereTheLogBegins(t *testing.T) {
+	b := newBooted(t, func(b *bench) { b.cfg.FlushMessages = 1000 })
+	for range 3 {
+		b.append(2, 0)
+	}
+	b.sync()
+	old, err := os.ReadFile(filepath.Join(b.path, testID.Folder(), segmentName(0)+dataSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.log.DeleteBefore(context.Background(), 6); err != nil {
+		t.Fatal(err)
+	}
+	b.close() // its checkpoint tells that all below the log start was synced
+	c := b.crashCopy(func(folder string) {
+		for name, data := range map[string][]byte{segmentName(0): old[:len(old)/3], segmentName(8): nil} {
+			if err := os.WriteFile(filepath.Join(folder, name+dataSuffix), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, otherBoot)
+	c.wantBounds(6, 6, 6)
+	c.append(5, 0)
+	c.reopen()
+	c.wantAll(6, 11)
+}

@@ -163,7 +163,7 @@ func (v *verifier) topicID(entries []vfs.Entry) ([16]byte, error) {
 		return id, err
 	}
 	none := [16]byte{}
-	files, _ := listSegments(entries)
+	files, _ := listSegments(entries, 0)
 	switch {
 	case unread:
 	case !known && len(files) > 0:
@@ -191,7 +191,7 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 			return err
 		}
 	}
-	r.files, r.empty = listSegments(entries)
+	r.files, r.empty = listSegments(entries, r.start)
 	isEmpty := func(base record.Offset) bool {
 		return slices.ContainsFunc(r.empty, func(f segmentFile) bool { return f.base == base })
 	}

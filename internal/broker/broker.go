@@ -72,6 +72,7 @@ type Broker struct {
 	dirs       []*storage.Dir
 	catalog    *local.Store
 	partitions *partition.Manager
+	groups     *groups
 	topics     *topics
 	placement  *placement.Single
 	fetch      *fetch.Handler
@@ -132,6 +133,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		Parallel: b.settings.Load().Broker().RecoveryThreads * len(b.dirs),
 		Log:      c.Log,
 	})
+	b.groups = newGroups(b.settings.Load, b.catalog, b.partitions, c.Log)
 	if err := b.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -143,7 +145,7 @@ func (b *Broker) Start() {
 	if b.console != nil {
 		b.serving.Go(func() { b.ended(b.console.Serve()) })
 	}
-	b.topics = followTopics(b.catalog, b.partitions, b.settings.Load, b.config.Log)
+	b.topics = followTopics(b.catalog, b.partitions, b.groups, b.settings.Load, b.config.Log)
 	b.serving.Go(func() { b.ended(b.server.Serve(b.life)) })
 	b.ready.Store(true)
 	b.report()
@@ -160,14 +162,23 @@ func (b *Broker) ended(err error) {
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.ready.Store(false)
 	var errs []error
-	within := func(f func(context.Context) error) {
+	patiently := func(f func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, stopPatience)
 		defer cancel()
-		errs = append(errs, f(ctx))
+		return f(ctx)
+	}
+	within := func(f func(context.Context) error) { errs = append(errs, patiently(f)) }
+	// Side by side: members of groups who wait for others would have the server wait for them.
+	var waiting sync.WaitGroup
+	var groupsErr error
+	if b.groups != nil {
+		waiting.Go(func() { groupsErr = patiently(b.groups.close) })
 	}
 	if b.server != nil {
 		within(b.server.Shutdown)
 	}
+	waiting.Wait()
+	errs = append(errs, groupsErr)
 	if b.topics != nil {
 		b.topics.close()
 	}
@@ -293,6 +304,7 @@ func (b *Broker) listen(ctx context.Context) error {
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
+		Groups:        b.groups.coordinator,
 		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener

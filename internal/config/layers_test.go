@@ -35,6 +35,11 @@ func TestDefaultsRun(t *testing.T) {
 		ProducerExpiry: 24 * time.Hour, MaxRequestBytes: 100 << 20,
 		MaxConnectionsPerIP: math.MaxInt32, IdleTimeout: 10 * time.Minute, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
 		DescribeMaxParts: 2000,
+		Groups: GroupSettings{
+			MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: math.MaxInt32,
+			OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute, MaxOffsetMetadata: 4096,
+			LagSeries: 10_000,
+		},
 	}
 	if got := l.Broker(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

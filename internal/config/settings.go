@@ -33,6 +33,32 @@ type BrokerSettings struct {
 	FetchMaxBytes    int32 // fetch.max.bytes
 	FetchSessions    int   // max.incremental.fetch.session.cache.slots
 	DescribeMaxParts int   // partitions in one DescribeTopicPartitions answer (max.request.partition.size.limit)
+
+	Groups GroupSettings
+}
+
+// GroupSettings are the broker configs of consumer groups and their offsets.
+type GroupSettings struct {
+	MinSession, MaxSession time.Duration // group.min.session.timeout.ms, group.max.session.timeout.ms
+	MaxSize                int           // group.max.size
+	InitialRebalanceDelay  time.Duration // group.initial.rebalance.delay.ms
+	OffsetsRetention       time.Duration // offsets.retention.minutes
+	OffsetsCheckInterval   time.Duration // offsets.retention.check.interval.ms
+	MaxOffsetMetadata      int           // offset.metadata.max.bytes
+	LagSeries              int           // metrics.group.lag.max.series
+}
+
+func groupSettings(values map[string]Value) GroupSettings {
+	return GroupSettings{
+		MinSession:            values["group.min.session.timeout.ms"].Millis(),
+		MaxSession:            values["group.max.session.timeout.ms"].Millis(),
+		MaxSize:               int(values["group.max.size"].Int()),
+		InitialRebalanceDelay: max(0, values["group.initial.rebalance.delay.ms"].Millis()),
+		OffsetsRetention:      time.Duration(values["offsets.retention.minutes"].Int()) * time.Minute,
+		OffsetsCheckInterval:  values["offsets.retention.check.interval.ms"].Millis(),
+		MaxOffsetMetadata:     int(values["offset.metadata.max.bytes"].Int()),
+		LagSeries:             int(values["metrics.group.lag.max.series"].Int()),
+	}
 }
 
 func brokerSettings(values map[string]Value) BrokerSettings {
@@ -62,6 +88,7 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		FetchMaxBytes:          int32(number("fetch.max.bytes")),
 		FetchSessions:          int(number("max.incremental.fetch.session.cache.slots")),
 		DescribeMaxParts:       int(number("max.request.partition.size.limit")),
+		Groups:                 groupSettings(values),
 	}
 }
 

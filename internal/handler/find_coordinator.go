@@ -20,9 +20,11 @@ const (
 	shareCoordinator       = 2
 )
 
-// findCoordinator answers FindCoordinator from placement.
+// findCoordinator answers FindCoordinator from placement. The first question about a group makes the topic of groups, which
+// is there when it is answered: Kafka answers COORDINATOR_NOT_AVAILABLE first.
 type findCoordinator struct {
-	view interface {
+	offsets *offsetsTopic
+	view    interface {
 		Brokers(listener string) []placement.Broker
 		Coordinator(kind int8, key string) (nodeID int32, err error)
 	}
@@ -66,6 +68,9 @@ func (h *findCoordinator) find(listener string, version int16, kind int8, key st
 		return nobody, kerr.InvalidRequest
 	}
 	id, err := h.view.Coordinator(kind, key)
+	if err == nil && kind == groupCoordinator {
+		err = h.offsets.ensure(listener)
+	}
 	if err != nil {
 		return nobody, err
 	}

@@ -21,6 +21,37 @@ type List struct {
 	Types  []string // likewise
 }
 
+// Count asks how much there is. The reply is a Counts.
+type Count struct{}
+
+// Counts is how much a shard, or all of them, hold.
+type Counts struct {
+	Groups  [Dead]int // by their State
+	Members int
+	Offsets int
+}
+
+// Add adds what another shard holds.
+func (c *Counts) Add(o Counts) {
+	for state, n := range o.Groups {
+		c.Groups[state] += n
+	}
+	c.Members += o.Members
+	c.Offsets += o.Offsets
+}
+
+// count handles Count.
+func (m *Machine) count() (c Counts) {
+	for _, g := range m.groups {
+		c.Groups[g.state]++
+		c.Members += len(g.members)
+		for _, ps := range g.offsets {
+			c.Offsets += len(ps)
+		}
+	}
+	return c
+}
+
 // describe handles Describe. What the members said and were given belongs together only while the group is stable, so
 // before that only the assignments of the last generation are told, as Kafka does.
 func (m *Machine) describe(req Describe) *kmsg.DescribeGroupsResponseGroup {

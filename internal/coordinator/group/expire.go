@@ -109,13 +109,13 @@ func (m *Machine) expired(g *group, c *committed) bool {
 	return now-from >= m.opts.OffsetsRetention.Milliseconds()
 }
 
-// TopicsDeleted says that topics are gone, so their offsets have to go, too. The reply is a Dropped, when all is done.
-type TopicsDeleted struct{ Topics []Topic }
-
-// Topic is a topic that was deleted.
-type Topic struct {
-	Name string
-	ID   [16]byte // offsets that were committed under another id are of another topic of that name and stay
+// TopicsDeleted says that topics may have been deleted: the offsets of those that have been have to go, too. The reply is
+// a Dropped, when all is done.
+type TopicsDeleted struct {
+	// Exists says whether there is a topic of that name and id, or of that name where the id is zero, for which offsets
+	// may be committed. It is asked for each offset at the time at which it would go: what exists by then stays. It
+	// must not wait.
+	Exists func(topic string, id [16]byte) bool
 }
 
 // Dropped says how many offsets were dropped.
@@ -125,7 +125,7 @@ type Dropped struct{ Offsets int }
 type deletionSweep struct {
 	timer
 	round
-	topics  []Topic
+	exists  func(topic string, id [16]byte) bool
 	token   coordinator.Token
 	dropped int
 }
@@ -134,7 +134,7 @@ func (*deletionSweep) sweeps() {}
 
 // topicsDeleted handles TopicsDeleted.
 func (m *Machine) topicsDeleted(t coordinator.Token, req TopicsDeleted) {
-	s := &deletionSweep{topics: req.Topics, token: t, round: round{m.groupIDs()}}
+	s := &deletionSweep{exists: req.Exists, token: t, round: round{m.groupIDs()}}
 	s.expire(m)
 }
 
@@ -148,10 +148,10 @@ func (s *deletionSweep) expire(m *Machine) {
 }
 
 func (s *deletionSweep) visit(m *Machine, g *group) {
-	for _, topic := range s.topics {
-		for _, p := range sortedKeys(g.offsets[topic.Name]) {
-			if id := g.offset(topic.Name, p).topicID; id == topic.ID || id == [16]byte{} {
-				m.dropOffset(g, topic.Name, p)
+	for _, topic := range sortedKeys(g.offsets) {
+		for _, p := range sortedKeys(g.offsets[topic]) {
+			if !s.exists(topic, g.offset(topic, p).topicID) {
+				m.dropOffset(g, topic, p)
 				s.dropped++
 			}
 		}

@@ -30,6 +30,7 @@ type Lags struct{}
 type GroupOffset struct {
 	Group     string
 	Topic     string
+	TopicID   [16]byte // that was meant; zero if that is not known
 	Partition int32
 	Offset    int64
 	Committed int64 // when, in Unix milliseconds
@@ -111,7 +112,9 @@ func (m *Machine) lags() []GroupOffset {
 	for _, g := range m.groups {
 		for topic, ps := range g.offsets {
 			for p, c := range ps {
-				all = append(all, GroupOffset{Group: g.id, Topic: topic, Partition: p, Offset: c.offset, Committed: c.at})
+				all = append(all, GroupOffset{
+					Group: g.id, Topic: topic, TopicID: c.topicID, Partition: p, Offset: c.offset, Committed: c.at,
+				})
 			}
 		}
 	}

@@ -134,7 +134,12 @@ func (c *commands) request() any {
 	return pick[any](c,
 		Fetch{Group: group}, Fetch{Group: group, Topics: []FetchTopic{{Topic: "t", ID: [16]byte{byte(c.upTo(3))}, Partitions: []int32{0, 1}}}},
 		Delete{group}, DeleteOffsets{group, []DeleteTopic{{"t", []int32{0, 1}}}}, Describe{Group: group}, List{}, Lags{},
-		TopicsDeleted{[]Topic{{"t", [16]byte{byte(c.upTo(3))}}}}, nil)
+		Count{}, TopicsDeleted{c.exists(byte(c.upTo(3)))}, nil)
+}
+
+// exists knows all topics but the one with an id of that first byte.
+func (c *commands) exists(deleted byte) func(string, [16]byte) bool {
+	return func(_ string, id [16]byte) bool { return id[0] != deleted }
 }
 
 func (c *commands) commit(group, member string, generation int32) any {

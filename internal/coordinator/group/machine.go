@@ -15,7 +15,7 @@ type Input struct {
 	Client Client // who asks; only JoinGroup needs it
 	// Request is a *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest or
 	// *kmsg.OffsetCommitRequest, answered by the kmsg response of the same version; or a Fetch, Delete, DeleteOffsets,
-	// Describe, List, TopicsDeleted or Lags, answered as each says. The machine keeps no part of it but strings.
+	// Describe, List, TopicsDeleted, Lags or Count, answered as each says. The machine keeps no part of it but strings.
 	Request any
 }
 
@@ -73,6 +73,8 @@ func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinat
 		m.topicsDeleted(t, req)
 	case Lags:
 		m.reply(t, m.lags())
+	case Count:
+		m.reply(t, m.count())
 	default:
 		m.reply(t, fmt.Errorf("group machine: a %T is not a request that it knows", in.Request))
 	}

@@ -142,6 +142,13 @@ func (l *lines) showAdmin(head string, message any) {
 				l.addf("   %s/%d: %s", t.Topic, p.Partition, errorName(p.ErrorCode))
 			}
 		}
+	case Counts:
+		l.addf("%s count: %d members, %d offsets", head, m.Members, m.Offsets)
+		for state, n := range m.Groups {
+			if n > 0 {
+				l.addf("   %v: %d", State(state), n)
+			}
+		}
 	case []GroupOffset:
 		slices.SortFunc(m, func(a, b GroupOffset) int {
 			return strings.Compare(fmt.Sprint(a.Group, a.Topic, a.Partition), fmt.Sprint(b.Group, b.Topic, b.Partition))

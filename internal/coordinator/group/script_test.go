@@ -193,12 +193,17 @@ func (s *script) request() any {
 	case "lags":
 		return Lags{}
 	case "topics-deleted":
-		var r TopicsDeleted
+		deleted := map[string][16]byte{}
 		for _, n := range s.list("topics") {
 			name, id, _ := strings.Cut(n, "#")
-			r.Topics = append(r.Topics, Topic{Name: name, ID: topicID(id)})
+			deleted[name] = topicID(id)
 		}
-		return r
+		return TopicsDeleted{Exists: func(topic string, id [16]byte) bool {
+			gone, ok := deleted[topic]
+			return !ok || id != gone && id != [16]byte{}
+		}}
+	case "count":
+		return Count{}
 	}
 	s.d.Fatalf(s.t, "what is %s?", s.d.Cmd)
 	return nil

@@ -134,7 +134,7 @@ func (s *simulation) trouble(c *client) {
 	case 7: // an administrator looks on
 		s.send(nil, Describe{Group: c.group, Version: 6})
 		s.send(nil, List{})
-		s.send(nil, TopicsDeleted{[]Topic{{Name: "other", ID: [16]byte{1}}}})
+		s.send(nil, TopicsDeleted{without("other")})
 	}
 }
 
