@@ -37,8 +37,8 @@ type toldOffset struct {
 
 // toldMember is what the only member of a group knows of it.
 type toldMember struct {
-	id    string // empty before the first answer
-	told  int32  // the generation that the answer to SyncGroup was about; 0 for none
+	id    string  // empty before the first answer
+	told  int32   // the generation that the answer to SyncGroup was about; 0 for none
 	asked []int32 // generations after it that JoinGroup told of
 }
 
