@@ -5,9 +5,9 @@
 // Deps is what the handlers need, all of it together; APIs spreads it and returns the rows that package server
 // serves. No handler sees Deps: each one is a small struct that holds the interfaces it declares. topicCreator is
 // shared by CreateTopics and Metadata, which creates topics on first use, and FindCoordinator, which creates the topic of
-// groups. groupCommands is shared by the APIs of groups: what concerns partitions is judged here by the catalog, what
-// concerns members and offsets by the group's machine, which one command asks about one group. Fetch has a package of its own below this
-// one.
+// groups. groupCommands is shared by the APIs of groups: what concerns partitions is judged here, by the catalog, and what
+// concerns members and offsets by the group's machine, which one command asks about one group. Fetch has a package of
+// its own below this one.
 //
 // # Invariants
 //
