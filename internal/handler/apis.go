@@ -100,9 +100,6 @@ func APIs(d Deps) []server.API {
 // groupAPIs returns the rows about groups. None of them is a Query: each waits for what the log has taken before it, and
 // what that takes must not be taken from queries that wait for nothing.
 func groupAPIs(d Deps, log zerolog.Logger) []server.API {
-	if d.Groups == nil {
-		return nil
-	}
 	image := d.Catalog.Image
 	commands := &groupCommands{
 		log: log, broker: d.Broker, groups: d.Groups,
@@ -110,13 +107,13 @@ func groupAPIs(d Deps, log zerolog.Logger) []server.API {
 	}
 	return []server.API{
 		{Key: kmsg.OffsetCommit.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetCommit{commands, image}.handle)},
-		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetFetch{commands, image}.handle)},
-		{Key: kmsg.JoinGroup.Int16(), Max: 9, MaxFrame: listFrame, Handle: joinGroup{commands}.handle},
+		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: sized(offsetFetch{commands, image}.handle, offsetFetchSize), Cost: offsetFetchCost},
+		{Key: kmsg.JoinGroup.Int16(), Max: 9, MaxFrame: listFrame, Handle: joinGroup{commands}.handle, Cost: joinGroupCost},
 		{Key: kmsg.Heartbeat.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(heartbeat{commands}.handle)},
 		{Key: kmsg.LeaveGroup.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(leaveGroup{commands}.handle)},
 		{Key: kmsg.SyncGroup.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(syncGroup{commands}.handle)},
-		{Key: kmsg.DescribeGroups.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(describeGroups{commands}.handle)},
-		{Key: kmsg.ListGroups.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(listGroups{commands}.handle)},
+		{Key: kmsg.DescribeGroups.Int16(), Max: 6, MaxFrame: listFrame, Handle: sized(describeGroups{commands}.handle, describeGroupsSize)},
+		{Key: kmsg.ListGroups.Int16(), Max: 5, MaxFrame: smallFrame, Handle: sized(listGroups{commands}.handle, listGroupsSize)},
 		{Key: kmsg.DeleteGroups.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(deleteGroups{commands}.handle)},
 		{Key: kmsg.OffsetDelete.Int16(), Max: 0, MaxFrame: listFrame, Handle: answer(offsetDelete{commands, image}.handle)},
 	}
@@ -126,6 +123,14 @@ func groupAPIs(d Deps, log zerolog.Logger) []server.API {
 func answer[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Client, Q) R) server.Handler {
 	return func(ctx context.Context, r *server.Request) (server.Response, error) {
 		return server.Message(f(ctx, r.Client, r.Message.(Q))), nil
+	}
+}
+
+// sized is answer for what the request does not tell the size of.
+func sized[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Client, Q) R, size func(R) int) server.Handler {
+	return func(ctx context.Context, r *server.Request) (server.Response, error) {
+		resp := f(ctx, r.Client, r.Message.(Q))
+		return server.Sized(server.Message(resp), size(resp)), nil
 	}
 }
 

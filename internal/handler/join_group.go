@@ -23,5 +23,5 @@ func (h joinGroup) handle(ctx context.Context, r *server.Request) (server.Respon
 		resp = req.ResponseKind().(*kmsg.JoinGroupResponse)
 		resp.ErrorCode, resp.MemberID = err.Code, req.MemberID
 	}
-	return server.Message(resp), nil
+	return server.Sized(server.Message(resp), joinGroupSize(resp)), nil
 }

@@ -16,7 +16,7 @@ type syncGroup struct{ *groupCommands }
 func (h syncGroup) handle(ctx context.Context, _ *server.Client, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
 	var resp *kmsg.SyncGroupResponse
 	var err *kerr.Error
-	if ctx.Err() != nil { // a leader may have gone, and the others wait for what it has sent
+	if ctx.Err() != nil && len(req.GroupAssignment) > 0 { // the leader has gone, and the others wait for what it has sent
 		resp, err = command[*kmsg.SyncGroupResponse](h.groupCommands, req.Group, req)
 	} else {
 		resp, err = ask[*kmsg.SyncGroupResponse](ctx, h.groupCommands, req.Group, group.Input{Request: req})
