@@ -40,6 +40,8 @@ func TestDefaultsRun(t *testing.T) {
 			OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute, MaxOffsetMetadata: 4096,
 			LagSeries: 10_000,
 		},
+		CleanerEnabled: true, CleanerThreads: 1, CleanerBackoff: 15 * time.Second,
+		CleanerMemory: 128 << 20, CleanerBytesPerSecond: math.MaxFloat64,
 	}
 	if got := l.Broker(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
