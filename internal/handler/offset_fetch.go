@@ -29,8 +29,7 @@ func (h offsetFetch) handle(ctx context.Context, _ *server.Client, req *kmsg.Off
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 	image := h.image()
 	if req.Version >= fetchGroupsVersion {
-		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
-		forEach(len(req.Groups), func(i int) { resp.Groups[i] = h.fetch(ctx, image, req, &req.Groups[i]) })
+		resp.Groups = h.fetchMany(ctx, image, req)
 		return resp
 	}
 	asked := kmsg.OffsetFetchRequestGroup{Group: req.Group, MemberEpoch: -1}
@@ -49,6 +48,31 @@ func (h offsetFetch) handle(ctx context.Context, _ *server.Client, req *kmsg.Off
 	}
 	resp.Topics = ofOneGroup(&answer, req.Version)
 	return resp
+}
+
+// fetchMany answers about each group of a request. All offsets of a group are asked for once; where partitions are named,
+// the request is as large as what it asks for.
+func (h offsetFetch) fetchMany(ctx context.Context, image *catalog.Image, req *kmsg.OffsetFetchRequest) []kmsg.OffsetFetchResponseGroup {
+	type asked struct {
+		group string
+		named int // which of those that name topics it is; 0 for all topics
+	}
+	first := firsts(req.Groups, func(i int) asked {
+		if req.Groups[i].Topics == nil {
+			return asked{group: req.Groups[i].Group}
+		}
+		return asked{named: i + 1}
+	})
+	answers := make([]kmsg.OffsetFetchResponseGroup, len(first))
+	forEach(len(first), func(i int) {
+		if first[i] == i {
+			answers[i] = h.fetch(ctx, image, req, &req.Groups[i])
+		}
+	})
+	for i, f := range first {
+		answers[i] = answers[f]
+	}
+	return answers
 }
 
 // ofOneGroup is the answer about a group in the form that it had while there was one group in each request.
