@@ -17,6 +17,7 @@ import (
 var floors = map[string]int{
 	"cmd/broker":                 8,
 	"integration":                8,
+	"integration/bench":          8,
 	"internal/broker":            7,
 	"internal/handler":           6,
 	"internal/handler/fetch":     5,

@@ -74,7 +74,7 @@ func Open(ctx context.Context, store Store, id storage.Identity, epoch int32, c 
 func open(ctx context.Context, store Store, id storage.Identity, epoch int32, c *Config, codecs *Codecs, h hooks) (*Partition, error) {
 	p := &Partition{id: id, epoch: epoch, codecs: codecs, hooks: h, turn: make(chan struct{}, 1)}
 	p.config.Store(c)
-	log, err := store.Open(ctx, id, c.Log, (*events)(p), nil)
+	log, err := store.Open(ctx, id, c.Log, (*events)(p), (*keeper)(p))
 	if err != nil {
 		return nil, translate("open "+id.String(), err)
 	}

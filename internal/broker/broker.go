@@ -218,15 +218,17 @@ func (b *Broker) findLimits() {
 // openDirs opens the log directories.
 func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
+	options := storage.Options{
+		FS:            b.config.FS,
+		Log:           b.config.Log,
+		Reserve:       b.config.Tuning.ReserveBytes,
+		CleanInterval: s.RetentionCheckInterval,
+		OpenFiles:     b.limits.openFiles,
+		Decompressor:  b.unpacker,
+	}
+	compaction(&options, s, b.limits.keyBytes)
 	for _, path := range s.LogDirs {
-		d, err := storage.OpenDir(path, storage.Options{
-			FS:            b.config.FS,
-			Log:           b.config.Log,
-			Reserve:       b.config.Tuning.ReserveBytes,
-			CleanInterval: s.RetentionCheckInterval,
-			OpenFiles:     b.limits.openFiles,
-			Decompressor:  b.unpacker,
-		})
+		d, err := storage.OpenDir(path, options)
 		if err != nil {
 			return err
 		}
@@ -234,6 +236,20 @@ func (b *Broker) openDirs() error {
 	}
 	return nil
 }
+
+// compaction sets what each log directory is told about compaction: its share of what all of them may take.
+func compaction(o *storage.Options, s config.BrokerSettings, memory int64) {
+	dirs := len(s.LogDirs)
+	if o.Compactors = (s.CleanerThreads + dirs - 1) / dirs; !s.CleanerEnabled || s.CleanerThreads <= 0 {
+		o.Compactors = -1
+	}
+	o.CompactBackoff = max(s.CleanerBackoff, minCleanerBackoff)
+	o.CompactMemory = max(1, min(s.CleanerMemory, memory)/int64(dirs))
+	o.CompactBytesPerSecond = s.CleanerBytesPerSecond / float64(dirs)
+}
+
+// minCleanerBackoff keeps a cleaner that has nothing to do from looking for it all the time.
+const minCleanerBackoff = 10 * time.Millisecond
 
 // catalogConfig is the log configuration of the catalog: everything synced, nothing deleted but behind a snapshot.
 func catalogConfig(t Tuning) storage.Config {

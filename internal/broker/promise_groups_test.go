@@ -37,8 +37,8 @@ type toldOffset struct {
 
 // toldMember is what the only member of a group knows of it.
 type toldMember struct {
-	id    string // empty before the first answer
-	told  int32  // the generation that the answer to SyncGroup was about; 0 for none
+	id    string  // empty before the first answer
+	told  int32   // the generation that the answer to SyncGroup was about; 0 for none
 	asked []int32 // generations after it that JoinGroup told of
 }
 
@@ -71,34 +71,40 @@ func (p *groupPromise) committed(at committedAt, offset int64) {
 	}
 }
 
+// audit asks without the ledger's lock, as what the coordinator writes meanwhile may be a crash point.
 func (p *groupPromise) audit(a *audit) {
+	unlock := a.lock()
+	was := p.copy()
+	unlock()
+	is := newGroupPromise()
+	for at, told := range was.offsets {
+		if _, there := a.topics[at.topic]; there {
+			is.offsets[at] = told.audit(a, at)
+		}
+	}
+	auditOffsetsOfGone(a, is)
+	for group, m := range was.members {
+		is.members[group] = m.audit(a, group)
+	}
 	defer a.lock()()
-	for at, is := range p.offsets {
-		if _, there := a.topics[at.topic]; !there {
-			continue
-		}
-		offset, err := fetchOffset(a.wire, at)
-		if err != nil {
-			a.violated("the offset of group %s for %s cannot be fetched: %w", at.group, at.place, err)
-			continue
-		}
-		if offset != is.told && !slices.Contains(is.asked, offset) && !a.weak {
-			a.violated("group %s has committed %d for %s, told were %d and asked for %v", at.group, offset, at.place, is.told, is.asked)
-		}
-		p.offsets[at] = &toldOffset{topic: is.topic, told: offset}
-	}
-	maps.DeleteFunc(p.offsets, func(at committedAt, _ *toldOffset) bool {
-		_, there := a.topics[at.topic]
-		return !there
-	})
-	p.auditTopics(a)
-	for group, m := range p.members {
-		p.members[group] = m.audit(a, group)
-	}
+	*p = *is
 }
 
-// auditTopics checks that no group has offsets of topics that are gone. They go soon, and not at once.
-func (p *groupPromise) auditTopics(a *audit) {
+// audit holds a committed offset against what was told and returns what is known of it from now on.
+func (o *toldOffset) audit(a *audit, at committedAt) *toldOffset {
+	offset, err := fetchOffset(a.wire, at)
+	switch {
+	case err != nil:
+		a.violated("the offset of group %s for %s cannot be fetched: %w", at.group, at.place, err)
+		return o
+	case offset != o.told && !slices.Contains(o.asked, offset) && !a.weak:
+		a.violated("group %s has committed %d for %s, told were %d and asked for %v", at.group, offset, at.place, o.told, o.asked)
+	}
+	return &toldOffset{topic: o.topic, told: offset}
+}
+
+// auditOffsetsOfGone checks that no group has offsets of topics that are gone. They go soon, and not at once.
+func auditOffsetsOfGone(a *audit, p *groupPromise) {
 	groups := map[string]bool{}
 	for at := range p.offsets {
 		groups[at.group] = true

@@ -39,7 +39,9 @@ func Differences() []Difference {
 // of ssl.* and sasl.* are such too.
 func ReadAtStart() []string {
 	return []string{
-		"config.providers", "listeners", "listener.security.protocol.map", "max.connections", "max.connections.per.ip",
+		"config.providers", "listeners", "listener.security.protocol.map", "log.cleaner.backoff.ms",
+		"log.cleaner.dedupe.buffer.size", "log.cleaner.io.max.bytes.per.second", "log.cleaner.threads",
+		"max.connections", "max.connections.per.ip",
 		"num.recovery.threads.per.data.dir", "principal.builder.class",
 	}
 }

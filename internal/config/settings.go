@@ -21,8 +21,14 @@ type BrokerSettings struct {
 	MaxPartitions     int   // of all topics (max.partitions); 0 for the broker's own choice
 
 	RetentionCheckInterval time.Duration // log.retention.check.interval.ms
-	RecoveryThreads        int           // logs opened side by side, for each directory
-	ProducerExpiry         time.Duration // producer.id.expiration.ms
+	CleanerEnabled         bool          // log.cleaner.enable
+	CleanerThreads         int           // log.cleaner.threads
+	CleanerBackoff         time.Duration // log.cleaner.backoff.ms
+	CleanerMemory          int64         // log.cleaner.dedupe.buffer.size
+	CleanerBytesPerSecond  float64       // log.cleaner.io.max.bytes.per.second
+
+	RecoveryThreads int           // logs opened side by side, for each directory
+	ProducerExpiry  time.Duration // producer.id.expiration.ms
 
 	MaxRequestBytes     int32         // socket.request.max.bytes
 	QueuedRequestBytes  int64         // queued.max.request.bytes; 0 for the broker's own choice
@@ -54,7 +60,7 @@ func groupSettings(values map[string]Value) GroupSettings {
 		MaxSession:            values["group.max.session.timeout.ms"].Millis(),
 		MaxSize:               int(values["group.max.size"].Int()),
 		InitialRebalanceDelay: max(0, values["group.initial.rebalance.delay.ms"].Millis()),
-		OffsetsRetention:      time.Duration(values["offsets.retention.minutes"].Int()) * time.Minute,
+		OffsetsRetention:      values["offsets.retention.minutes"].Minutes(),
 		OffsetsCheckInterval:  values["offsets.retention.check.interval.ms"].Millis(),
 		MaxOffsetMetadata:     int(values["offset.metadata.max.bytes"].Int()),
 		LagSeries:             int(values["metrics.group.lag.max.series"].Int()),
@@ -78,6 +84,11 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		DeleteTopics:           values["delete.topic.enable"].Bool(),
 		MaxPartitions:          int(number("max.partitions")),
 		RetentionCheckInterval: values["log.retention.check.interval.ms"].Millis(),
+		CleanerEnabled:         values["log.cleaner.enable"].Bool(),
+		CleanerThreads:         int(number("log.cleaner.threads")),
+		CleanerBackoff:         values["log.cleaner.backoff.ms"].Millis(),
+		CleanerMemory:          number("log.cleaner.dedupe.buffer.size"),
+		CleanerBytesPerSecond:  values["log.cleaner.io.max.bytes.per.second"].Float(),
 		RecoveryThreads:        int(number("num.recovery.threads.per.data.dir")),
 		ProducerExpiry:         values["producer.id.expiration.ms"].Millis(),
 		MaxRequestBytes:        int32(number("socket.request.max.bytes")),
