@@ -37,6 +37,7 @@ func benchmarks() []benchmark {
 		{"commits", measureCommits},
 		{"members", measureMembers},
 		{"groups", measureGroups},
+		{"compaction", measureCompaction},
 	}
 }
 
