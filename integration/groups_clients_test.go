@@ -199,3 +199,35 @@ func TestGroupClients(t *testing.T) {
 		})
 	}
 }
+
+// TestGroupOfAllClients: members of several makes are one group, whoever leads it, through a restart of the broker. One by
+// kafka-go leaves at each rebalance and comes back five seconds later, which takes too long here.
+func TestGroupOfAllClients(t *testing.T) {
+	b := start(t, soon)
+	tm := newForeignTeam(t, b, "all", 8)
+	defer tm.abandon()
+	// sarama commits with the leader epoch that it has found committed. After a restart, which begins a new one, franz-go
+	// takes all that is of the new epoch for cut off, and goes back to where it begins.
+	tm.tolerated = append(tm.tolerated, history.CommitLost)
+	franz := tm.join(t, "franz")
+	var members []*foreigner
+	for _, from := range makers()[:2] {
+		members = append(members, tm.enlist(t, from))
+	}
+	work := func() {
+		t.Helper()
+		awaitWork(t, 20, franz)
+		awaitForeign(t, 20, members...)
+	}
+	work()
+	b.restart()
+	work()
+	for _, f := range members { // the oldest member leads, and then the next one
+		franz.leave()
+		franz = tm.join(t, "franz")
+		f.leave(t)
+		members = members[1:]
+		work()
+	}
+	tm.finish(t)
+}
