@@ -119,7 +119,10 @@ func (tm *team) enlist(t testing.TB, from maker) *foreigner {
 		}
 		f.err = errors.Join(f.err, f.cmd.Wait())
 	}()
-	if f.name == "kcat" { // it writes a record once it is to be committed
+	switch f.name {
+	case "kafkago": // it commits what it has fetched in one generation in the next one, when others have gone on
+		tm.tolerated = []history.Name{history.CommitLost}
+	case "kcat": // it writes a record once it is to be committed
 		tm.book.MayLose(1)
 	}
 	t.Cleanup(f.kill)
@@ -197,14 +200,18 @@ func TestGroupClients(t *testing.T) {
 	}
 }
 
-// TestGroupOfAllClients: members of all makes are one group, whoever leads it, through a restart of the broker.
+// TestGroupOfAllClients: members of several makes are one group, whoever leads it, through a restart of the broker. One by
+// kafka-go leaves at each rebalance and comes back five seconds later, which takes too long here.
 func TestGroupOfAllClients(t *testing.T) {
 	b := start(t, soon)
 	tm := newForeignTeam(t, b, "all", 8)
 	defer tm.abandon()
+	// sarama commits with the leader epoch that it has found committed. After a restart, which begins a new one, franz-go
+	// takes all that is of the new epoch for cut off, and goes back to where it begins.
+	tm.tolerated = append(tm.tolerated, history.CommitLost)
 	franz := tm.join(t, "franz")
 	var members []*foreigner
-	for _, from := range makers() {
+	for _, from := range makers()[:2] {
 		members = append(members, tm.enlist(t, from))
 	}
 	work := func() {

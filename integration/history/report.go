@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,15 @@ func (r *Report) add(f Finding, ops ...*Op) {
 		f.Ops = append(f.Ops, *op)
 	}
 	r.Findings = append(r.Findings, f)
+}
+
+// Without returns the report without what one check found.
+func (r *Report) Without(n Name) *Report {
+	other := *r
+	other.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Check == n })
+	other.Found = maps.Clone(r.Found)
+	delete(other.Found, n)
+	return &other
 }
 
 // Err returns an error that tells of the findings; nil if there are none.
