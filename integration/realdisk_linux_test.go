@@ -183,7 +183,7 @@ func (d *realDisk) cutPower() {
 }
 
 // powerUp is what follows a power cut, when the broker has ended: the journal is replayed, and the machine has been
-// started anew, which log directories tell by its boot id. That is the one thing that a test has to do by hand.
+// started anew, which directories and indexes tell by its boot id. That is the one thing that a test has to do by hand.
 func (d *realDisk) powerUp(b *broker) {
 	d.t.Helper()
 	d.unmount()
@@ -191,6 +191,7 @@ func (d *realDisk) powerUp(b *broker) {
 	if d.stays {
 		return
 	}
+	b.forgetBoot()
 	file := filepath.Join(b.dir, "segue.run")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(content) == 0 {
@@ -209,6 +210,29 @@ func (d *realDisk) powerUp(b *broker) {
 	}
 	if err := os.WriteFile(file, []byte(another), 0o644); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// forgetBoot takes the mark of the machine's boot out of all indexes.
+func (b *broker) forgetBoot() {
+	b.t.Helper()
+	const markAt, end = 76, 80 // see FORMAT.md
+	indexes, err := filepath.Glob(filepath.Join(b.dir, "*", "*.idx"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, index := range indexes {
+		f, err := os.OpenFile(index, os.O_RDWR, 0)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err == nil && info.Size() >= end {
+			_, err = f.WriteAt(make([]byte, end-markAt), markAt)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 }
 

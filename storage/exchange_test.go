@@ -152,35 +152,44 @@ func TestCrashDuringAnExchange(t *testing.T) {
 	}
 }
 
-// exchange compacts a log, crashes at each operation, and holds what it finds then against the log before and after.
-func exchange(t *testing.T, seed uint64, tamper func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS) error {
-	type left struct {
-		disk  *vfs.Crashable
-		after how
-		op    string
-	}
-	var (
-		disk  = vfs.NewCrashable()
-		r     = rand.New(rand.NewPCG(seed, 5))
-		on    atomic.Bool
-		mu    sync.Mutex // guards what follows
-		found []left
-	)
-	var fsys vfs.FS = vfs.Inject(disk, func(op vfs.Op) error {
-		if on.Load() && changes(op.Kind) {
-			mu.Lock()
-			defer mu.Unlock()
-			found = append(found, left{disk.Kill(), kill, op.String()})
+// crashes are the disks that are left if the process is killed, or the power cut, at each operation of something.
+type crashes struct {
+	disk *vfs.Crashable
+	r    *rand.Rand
+	on   atomic.Bool
+	mu   sync.Mutex // guards what follows
+	left []crashed
+}
+
+type crashed struct {
+	disk *vfs.Crashable
+	op   string
+}
+
+// fs is the disk, with a crash before each operation that changes it while on.
+func (c *crashes) fs() vfs.FS {
+	return vfs.Inject(c.disk, func(op vfs.Op) error {
+		if c.on.Load() && changes(op.Kind) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.left = append(c.left, crashed{c.disk.Kill(), fmt.Sprintf("a kill at %q", op)})
 			for range 3 {
-				found = append(found, left{disk.Crash(r), cut, op.String()})
+				c.left = append(c.left, crashed{c.disk.Crash(c.r), fmt.Sprintf("a power cut at %q", op)})
 			}
 		}
 		return nil
 	})
-	if tamper != nil {
-		fsys = tamper(fsys, disk)
+}
+
+// exchange compacts a log, crashes at each operation, and holds what it finds then against the log before and after.
+// Some of what is left it crashes once more at each operation of the open.
+func exchange(t *testing.T, seed uint64, tamper func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS) error {
+	if tamper == nil {
+		tamper = func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS { return fsys }
 	}
-	b := &bench{t: t, fs: fsys, path: "/data", cfg: compactConfig(), opts: compactOptions()}
+	r := rand.New(rand.NewPCG(seed, 5))
+	first := &crashes{disk: vfs.NewCrashable(), r: r}
+	b := &bench{t: t, fs: tamper(first.fs(), first.disk), path: "/data", cfg: compactConfig(), opts: compactOptions()}
 	b.open()
 	for i := range 4 {
 		b.put("a=1", "b=1")
@@ -195,9 +204,9 @@ func exchange(t *testing.T, seed uint64, tamper func(fsys vfs.FS, disk *vfs.Cras
 	b.put("hot=1")
 	b.sync()
 	before := b.contents()
-	on.Store(true)
+	first.on.Store(true)
 	b.compact()
-	on.Store(false)
+	first.on.Store(false)
 	after := b.contents()
 	if slices.Equal(before, after) {
 		return errors.New("nothing was compacted")
@@ -205,13 +214,21 @@ func exchange(t *testing.T, seed uint64, tamper func(fsys vfs.FS, disk *vfs.Cras
 	if err := b.dir.Close(); err != nil {
 		return err
 	}
-	for _, l := range found {
-		c := &bench{t: t, fs: l.disk, path: b.path, cfg: b.cfg, opts: b.opts}
-		if tamper != nil {
-			c.fs = tamper(l.disk, l.disk)
+	look := func(fsys vfs.FS, disk *vfs.Crashable) error {
+		return (&bench{t: t, fs: tamper(fsys, disk), path: b.path, cfg: b.cfg, opts: b.opts}).found(before, after)
+	}
+	for _, one := range first.left {
+		swaps, _ := lookForSwap(one.disk, filepath.Join(b.path, testID.Folder()))
+		again := &crashes{disk: one.disk.Kill(), r: r}
+		again.on.Store(swaps > 0 && r.IntN(orLong(8, 1)) == 0)
+		if err := look(again.fs(), again.disk); err != nil {
+			return fmt.Errorf("%s: %w", one.op, err)
 		}
-		if err := c.found(before, after); err != nil {
-			return fmt.Errorf("%s at %q: %w", l.after, l.op, err)
+		again.on.Store(false)
+		for _, two := range again.left {
+			if err := look(two.disk, two.disk); err != nil {
+				return fmt.Errorf("%s, then %s: %w", one.op, two.op, err)
+			}
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ type segmentFile struct {
 	base     record.Offset
 	size     int64
 	foreign  bool          // Kafka's index stands beside it
-	own      bool          // an index of ours does
+	own      bool          // an index of ours does, or a checkpoint of ours names it
 	synced   int64         // bytes that were synced; 0 where nothing tells
 	syncedTo record.Offset // the offset behind them
 	swap     string        // the name of the file if it has not got its own yet; see swapFile

@@ -334,7 +334,8 @@ func (r *recovery) readNotes(segments []*Segment) error {
 		if err := readable(err); err != nil {
 			return err
 		}
-		r.files[i].own = !errors.Is(err, fs.ErrNotExist)
+		described := slices.ContainsFunc(r.proofs, func(p proof) bool { return p.base == s.base })
+		r.files[i].own = described || !errors.Is(err, fs.ErrNotExist)
 		r.files[i].noteProof(st.synced, st.syncedTo)
 		r.sameBoot = r.d.bootMark != 0 && st.bootMark == r.d.bootMark // the last one's counts
 		s.idx.Load().count.Store(0)

@@ -19,6 +19,10 @@ func (r *recovery) finishSwaps(ctx context.Context, entries []vfs.Entry) ([]vfs.
 	if len(swaps) == 0 {
 		return entries, nil
 	}
+	// The last run may have been killed before their names were durable, and what they take the place of is removed now.
+	if err := r.d.fs.SyncDir(r.l.folder); err != nil {
+		return nil, err
+	}
 	for i, s := range swaps {
 		if i > 0 && s.base < swaps[i-1].next {
 			return nil, &CorruptError{File: filepath.Join(r.l.folder, s.name), Offset: s.base, Err: fmt.Errorf(

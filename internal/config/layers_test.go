@@ -64,6 +64,15 @@ func TestDefaultsRun(t *testing.T) {
 	}
 }
 
+// What is meant as never must not become a time that is over: that would drop every offset of an idle group.
+func TestLongOffsetsRetention(t *testing.T) {
+	l := static(t, "offsets.retention.minutes=2147483647", "offsets.retention.check.interval.ms=9223372036854775807")
+	const longest = time.Duration(math.MaxInt64)
+	if g := l.Broker().Groups; g.OffsetsRetention != longest || g.OffsetsCheckInterval != longest {
+		t.Errorf("retention %v, interval %v, want %v of both", g.OffsetsRetention, g.OffsetsCheckInterval, longest)
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	file := []Setting{{Name: "num.partitions", Value: "2", Place: "f"}, {Name: "broker.rack", Value: "a", Place: "f"},
 		{Name: "num.partitions", Value: "3", Place: "f"}}

@@ -60,7 +60,7 @@ func groupSettings(values map[string]Value) GroupSettings {
 		MaxSession:            values["group.max.session.timeout.ms"].Millis(),
 		MaxSize:               int(values["group.max.size"].Int()),
 		InitialRebalanceDelay: max(0, values["group.initial.rebalance.delay.ms"].Millis()),
-		OffsetsRetention:      time.Duration(values["offsets.retention.minutes"].Int()) * time.Minute,
+		OffsetsRetention:      values["offsets.retention.minutes"].Minutes(),
 		OffsetsCheckInterval:  values["offsets.retention.check.interval.ms"].Millis(),
 		MaxOffsetMetadata:     int(values["offset.metadata.max.bytes"].Int()),
 		LagSeries:             int(values["metrics.group.lag.max.series"].Int()),

@@ -2,6 +2,7 @@ package console
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"segue/internal/coordinator"
@@ -104,9 +105,10 @@ func (m *groupMetrics) put(s scrape, st GroupStats) {
 	}
 }
 
-// label returns an id as the value of a label, which must be UTF-8: what is not is quoted as Go does.
+// label returns an id as the value of a label, which must be UTF-8: what is not is quoted as Go does, and so is what
+// could be taken for quoted.
 func label(id string) string {
-	if utf8.ValidString(id) {
+	if utf8.ValidString(id) && !strings.HasPrefix(id, `"`) {
 		return id
 	}
 	return strconv.Quote(id)

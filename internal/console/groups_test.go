@@ -73,3 +73,15 @@ segue_groups{state="Stable"} 2
 		t.Error(err)
 	}
 }
+
+// Two series of one name are an error of the whole scrape, so no two groups may be shown alike, whatever clients call them.
+func TestLabelsOfOddGroupsDiffer(t *testing.T) {
+	by := map[string]string{}
+	for _, id := range []string{"", "g", "\xff", `"\xff"`, `\xff`, `"`, "\uFFFD", `"g"`, `"\"g\""`} {
+		l := label(id)
+		if other, taken := by[l]; taken {
+			t.Errorf("groups %q and %q are both shown as %s", other, id, l)
+		}
+		by[l] = id
+	}
+}

@@ -201,7 +201,7 @@ func allocated(f func()) int {
 
 // What answers of groups are said to take until they are sent covers their bytes twice, as a growing buffer does.
 func TestSizes(t *testing.T) {
-	long := strings.Repeat("x", 5000)
+	long := strings.Repeat("x", 1000)
 	for _, resp := range []kmsg.Response{
 		new(kmsg.JoinGroupResponse), new(kmsg.DescribeGroupsResponse), new(kmsg.ListGroupsResponse), new(kmsg.OffsetFetchResponse),
 	} {

@@ -15,7 +15,11 @@ type describeGroups struct{ *groupCommands }
 func (h describeGroups) handle(ctx context.Context, _ *server.Client, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
+	first := firsts(req.Groups, func(i int) string { return req.Groups[i] })
 	forEach(len(req.Groups), func(i int) {
+		if first[i] != i {
+			return
+		}
 		id := req.Groups[i]
 		g, err := query[*kmsg.DescribeGroupsResponseGroup](ctx, h.groupCommands, id, group.Describe{Group: id, Version: req.Version})
 		switch {
@@ -28,5 +32,8 @@ func (h describeGroups) handle(ctx context.Context, _ *server.Client, req *kmsg.
 		}
 		resp.Groups[i] = *g
 	})
+	for i, f := range first {
+		resp.Groups[i] = resp.Groups[f]
+	}
 	return resp
 }

@@ -115,6 +115,22 @@ func forEach(n int, do func(i int)) {
 	_ = calls.Wait() // nobody returns an error
 }
 
+// firsts says of each element where its key comes first. A group that one request names again and again is asked once,
+// and the answers share what they hold: what a group is made of may be thousands of times as large as its id.
+func firsts[E any, K comparable](all []E, key func(i int) K) []int {
+	first := make([]int, len(all))
+	seen := make(map[K]int, len(all))
+	for i := range all {
+		at, again := seen[key(i)]
+		if !again {
+			at = i
+			seen[key(i)] = i
+		}
+		first[i] = at
+	}
+	return first
+}
+
 // clientOf is who asks, as groups keep and show it.
 func clientOf(r *server.Request) group.Client {
 	c := group.Client{Host: javaHost(r.Client.Remote)}

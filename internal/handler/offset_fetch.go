@@ -29,8 +29,7 @@ func (h offsetFetch) handle(ctx context.Context, _ *server.Client, req *kmsg.Off
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 	image := h.image()
 	if req.Version >= fetchGroupsVersion {
-		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
-		forEach(len(req.Groups), func(i int) { resp.Groups[i] = h.fetch(ctx, image, req, &req.Groups[i]) })
+		resp.Groups = h.fetchMany(ctx, image, req)
 		return resp
 	}
 	asked := kmsg.OffsetFetchRequestGroup{Group: req.Group, MemberEpoch: -1}
@@ -49,6 +48,31 @@ func (h offsetFetch) handle(ctx context.Context, _ *server.Client, req *kmsg.Off
 	}
 	resp.Topics = ofOneGroup(&answer, req.Version)
 	return resp
+}
+
+// fetchMany answers about each group of a request. All offsets of a group are asked for once; where partitions are named,
+// the request is as large as what it asks for.
+func (h offsetFetch) fetchMany(ctx context.Context, image *catalog.Image, req *kmsg.OffsetFetchRequest) []kmsg.OffsetFetchResponseGroup {
+	type asked struct {
+		group string
+		named int // which of those that name topics it is; 0 for all topics
+	}
+	first := firsts(req.Groups, func(i int) asked {
+		if req.Groups[i].Topics == nil {
+			return asked{group: req.Groups[i].Group}
+		}
+		return asked{named: i + 1}
+	})
+	answers := make([]kmsg.OffsetFetchResponseGroup, len(first))
+	forEach(len(first), func(i int) {
+		if first[i] == i {
+			answers[i] = h.fetch(ctx, image, req, &req.Groups[i])
+		}
+	})
+	for i, f := range first {
+		answers[i] = answers[f]
+	}
+	return answers
 }
 
 // ofOneGroup is the answer about a group in the form that it had while there was one group in each request.
@@ -70,8 +94,8 @@ func ofOneGroup(g *kmsg.OffsetFetchResponseGroup, version int16) []kmsg.OffsetFe
 	return topics
 }
 
-// fetch answers about one group. Topics that are named need not be there any more; but an offset that was committed for
-// another topic of the same name is none.
+// fetch answers about one group. What was committed for a topic that is gone is none, though it may take a moment until
+// the group has dropped it, and so is what was committed for another topic of the same name.
 func (h offsetFetch) fetch(ctx context.Context, image *catalog.Image, req *kmsg.OffsetFetchRequest,
 	asked *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	byID := req.Version >= fetchOffsetByID
@@ -87,7 +111,7 @@ func (h offsetFetch) fetch(ctx context.Context, image *catalog.Image, req *kmsg.
 		case byID:
 			unknown = append(unknown, notFetched(t, err.Code))
 		default:
-			in.Topics = append(in.Topics, group.FetchTopic{Topic: t.Topic, Partitions: t.Partitions})
+			unknown = append(unknown, notFetched(t, 0))
 		}
 	}
 	answer, err := query[*kmsg.OffsetFetchResponseGroup](ctx, h.groupCommands, asked.Group, in)
@@ -97,21 +121,28 @@ func (h offsetFetch) fetch(ctx context.Context, image *catalog.Image, req *kmsg.
 		fallthrough
 	case err != nil:
 		return kmsg.OffsetFetchResponseGroup{Group: asked.Group, ErrorCode: err.Code}
-	case asked.Topics == nil && byID:
-		answer.Topics = withIDs(image, answer.Topics)
+	case asked.Topics == nil:
+		answer.Topics = ofTopics(image, answer.Topics)
 	}
 	answer.Topics = append(answer.Topics, unknown...)
 	return *answer
 }
 
-// withIDs fills in the ids of topics. Those that are there no more have none, and are left out.
-func withIDs(image *catalog.Image, topics []kmsg.OffsetFetchResponseGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
-	known := topics[:0]
-	for _, t := range topics {
-		if topic, ok := image.Topic(t.Topic); ok {
-			t.TopicID = topic.ID
-			known = append(known, t)
+// ofTopics are the offsets of topics that there are, of all that a group has. They come in order of names, and those of
+// one name by the ids under which they were committed, zero among them where that is not known.
+func ofTopics(image *catalog.Image, all []kmsg.OffsetFetchResponseGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
+	known := all[:0]
+	for _, t := range all {
+		topic, ok := image.Topic(t.Topic)
+		if !ok || t.TopicID != topic.ID && t.TopicID != [16]byte{} {
+			continue
 		}
+		t.TopicID = topic.ID
+		if last := len(known) - 1; last >= 0 && known[last].TopicID == topic.ID {
+			known[last].Partitions = append(known[last].Partitions, t.Partitions...)
+			continue
+		}
+		known = append(known, t)
 	}
 	return known
 }

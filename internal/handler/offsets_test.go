@@ -190,28 +190,60 @@ func TestOffsetFetchManyGroups(t *testing.T) {
 	}
 }
 
-// Offsets of a topic that was deleted are not those of one that has its name later, and those of one that is gone have
-// no id to be told under.
+// Offsets of a topic that was deleted are none, and not those of one that has its name later, while the group still has
+// them.
 func TestOffsetsOfDeletedTopics(t *testing.T) {
 	s := newGroupStage(t)
+	s.create("b", 1)
 	a, _ := s.catalog.Image().Topic("a")
 	s.ask(commitRequest("g", commitTopic("a", [16]byte{}, 0)), 9)
 	s.deleteTopics(deleteRequest(named("a")), 6)
-	if got := s.fetchOffset("g", "a", 0); got != 100 {
-		t.Errorf("offset %d of a topic that is being deleted", got)
+	gone := func(what string) {
+		t.Helper()
+		if got := s.fetchOffset("g", "a", 0); got != -1 {
+			t.Errorf("%s: offset %d", what, got)
+		}
+		for version := int16(2); version <= 10; version++ {
+			if got := s.fetched(fetchRequest("g"), version); len(got) != 0 {
+				t.Errorf("%s: v%d: %q", what, version, got)
+			}
+		}
 	}
-	if got := s.fetched(fetchRequest("g"), 10); len(got) != 0 {
-		t.Errorf("%q", got)
-	}
+	gone("a topic that was deleted")
 	expectCode(t, "commit", codesIn(s.ask(commitRequest("g", commitTopic("a", [16]byte{}, 0)), 9))[0], kerr.UnknownTopicOrPartition)
 	if err := s.manager.Delete(t.Context(), "a", a.ID); err != nil {
 		t.Fatal(err)
 	}
-	again := s.create("a", 1)
-	if got := s.fetchOffset("g", "a", 0); got != -1 {
-		t.Errorf("offset %d of a topic that has just been created", got)
-	}
+	again := s.create("a", 2)
+	gone("a topic that has just been created")
 	if got := s.fetched(fetchRequest("g", fetchTopic("", again.ID, 0)), 10); !slices.Equal(got, []string{`g a by id/0: -1 "" epoch -1`}) {
+		t.Errorf("%q", got)
+	}
+	s.ask(commitRequest("g", commitTopic("a", again.ID, 1)), 10)
+	s.ask(commitRequest("g", commitTopic("b", [16]byte{}, 0)), 9)
+	want := []string{`g a/1: 101 "m1" epoch 3`, `g b/0: 100 "m0" epoch 3`}
+	if got := s.fetched(fetchRequest("g"), 9); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Commits that say when they expire are stored without the topic's id. They are of the topic all the same.
+func TestOffsetsThatExpire(t *testing.T) {
+	s := newGroupStage(t)
+	a, _ := s.catalog.Image().Topic("a")
+	brief := commitRequest("g", commitTopic("a", a.ID, 0))
+	brief.RetentionTimeMillis = 3_600_000
+	s.ask(brief, 3)
+	s.ask(commitRequest("g", commitTopic("a", a.ID, 1)), 9)
+	for version := int16(8); version <= 10; version++ {
+		resp := s.ask(fetchRequest("g"), version).(*kmsg.OffsetFetchResponse)
+		topics := resp.Groups[0].Topics
+		if len(topics) != 1 || len(topics[0].Partitions) != 2 || topics[0].Partitions[0].Offset+topics[0].Partitions[1].Offset != 201 ||
+			version >= 10 && topics[0].TopicID != a.ID {
+			t.Errorf("v%d: %+v", version, topics)
+		}
+	}
+	if got := s.fetched(fetchRequest("g", fetchTopic("a", a.ID, 0, 1)), 10); len(got) != 2 || s.fetchOffset("g", "a", 0) != 100 {
 		t.Errorf("%q", got)
 	}
 }

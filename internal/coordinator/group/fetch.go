@@ -92,16 +92,23 @@ func isOther(a, b [16]byte) bool {
 	return a != b && a != [16]byte{} && b != [16]byte{}
 }
 
-// fetchAll returns all offsets. Topic ids are left to who knows the topics: what one topic's partitions were committed
-// under may differ.
+// fetchAll returns all offsets, in order of topics and partitions. Those of a topic that were committed under different
+// ids are topics of their own: who knows the topics knows which one is meant.
 func (g *group) fetchAll() []kmsg.OffsetFetchResponseGroupTopic {
 	topics := make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(g.offsets))
 	for _, topic := range sortedKeys(g.offsets) {
-		rt := kmsg.OffsetFetchResponseGroupTopic{Topic: topic}
+		first := len(topics)
 		for _, p := range sortedKeys(g.offsets[topic]) {
-			rt.Partitions = append(rt.Partitions, g.offset(topic, p).fetched(p))
+			c := g.offset(topic, p)
+			i := first
+			for i < len(topics) && topics[i].TopicID != c.topicID {
+				i++
+			}
+			if i == len(topics) {
+				topics = append(topics, kmsg.OffsetFetchResponseGroupTopic{Topic: topic, TopicID: c.topicID})
+			}
+			topics[i].Partitions = append(topics[i].Partitions, c.fetched(p))
 		}
-		topics = append(topics, rt)
 	}
 	return topics
 }
