@@ -168,7 +168,9 @@ func (c *user) note(group string, m *toldMember) {
 func (c *user) join(group, member string) (*kmsg.JoinGroupResponse, error) {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.MemberID, req.ProtocolType = group, member, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 1_800_000, 1000
+	// Who has not come to SyncGroup by then is put out, which must not happen to a test that is slow; and whose id was
+	// lost with an answer is waited for until then.
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 1_800_000, int32(patience.Milliseconds()/2)
 	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}}
 	return ask[*kmsg.JoinGroupResponse](c.wire, req, 3)
 }
