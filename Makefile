@@ -38,8 +38,8 @@ long: ## what proves durability, at length: crash points, failed operations, kil
 	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
 		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
 
-bench: ## the benchmarks of the hot paths
-	$(GO) test -run '^$$' -bench . -benchmem ./storage/... ./partition ./protocol ./internal/server
+bench: ## the broker measured from outside, beside its limits; a person reads it
+	$(GO) run ./integration/bench $(BENCHFLAGS)
 
 cross: ## it builds, and vets, wherever it is to run
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \

@@ -14,7 +14,7 @@ type Config struct {
 	// Log is the log's own part. Compact in it also makes a key obligatory, and without Delete it forbids DeleteBefore.
 	Log storage.Config
 
-	// MaxMessageBytes bounds a batch as it is stored, header included (max.message.bytes).
+	// MaxMessageBytes bounds a client's batch as it is stored, header included (max.message.bytes).
 	MaxMessageBytes int32
 	// TimestampType says whose timestamps the records keep (message.timestamp.type).
 	TimestampType record.TimestampType
@@ -40,7 +40,8 @@ type Origin int8
 const (
 	// Client is a producer out there: its batch is checked in full.
 	Client Origin = iota
-	// Coordinator is this broker: its batches carry no sequence numbers, and their base offset means nothing.
+	// Coordinator is this broker: its batches carry no sequence numbers, their base offset means nothing, and
+	// max.message.bytes is no limit for them.
 	Coordinator
 )
 

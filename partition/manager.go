@@ -397,7 +397,7 @@ func (m *Manager) checkpoint(ctx context.Context, partitions []*Partition) {
 			patient, cancel := context.WithTimeout(ctx, checkpointPatience)
 			defer cancel()
 			err := p.Checkpoint(patient)
-			if err == nil || p.ended() != nil || ctx.Err() != nil {
+			if err == nil || p.Ended() != nil || ctx.Err() != nil {
 				return nil
 			}
 			failed.Add(1)

@@ -74,7 +74,7 @@ func Open(ctx context.Context, store Store, id storage.Identity, epoch int32, c 
 func open(ctx context.Context, store Store, id storage.Identity, epoch int32, c *Config, codecs *Codecs, h hooks) (*Partition, error) {
 	p := &Partition{id: id, epoch: epoch, codecs: codecs, hooks: h, turn: make(chan struct{}, 1)}
 	p.config.Store(c)
-	log, err := store.Open(ctx, id, c.Log, (*events)(p), nil)
+	log, err := store.Open(ctx, id, c.Log, (*events)(p), (*keeper)(p))
 	if err != nil {
 		return nil, translate("open "+id.String(), err)
 	}
@@ -192,7 +192,7 @@ func (p *Partition) mayAppend(epoch int32) error {
 	if p.draining {
 		return translate("append to "+p.id.String(), errClosed)
 	}
-	if err := p.ended(); err != nil {
+	if err := p.Ended(); err != nil {
 		return err
 	}
 	if epoch != -1 && epoch != p.epoch {
@@ -206,8 +206,9 @@ func (p *Partition) ack(base, next record.Offset, appendTime int64, duplicate bo
 	return Ack{Base: base, Next: next, AppendTime: appendTime, LogStart: start, Duplicate: duplicate, partition: p}
 }
 
-// ended says why nothing more will be committed, if so.
-func (p *Partition) ended() error {
+// Ended returns why nothing more will be committed: NOT_LEADER_OR_FOLLOWER once the partition is closed,
+// KAFKA_STORAGE_ERROR once it has failed, nil before. It waits for nobody.
+func (p *Partition) Ended() error {
 	if p.closed.Load() {
 		return translate(p.id.String(), errClosed)
 	}
@@ -223,7 +224,7 @@ func (p *Partition) Failure() error {
 	if p.failed.Load() == nil {
 		return nil
 	}
-	return p.ended()
+	return p.Ended()
 }
 
 // events is what the log calls: the partition's other face.
@@ -338,7 +339,7 @@ func (p *Partition) Checkpoint(ctx context.Context) error {
 	encoded, behind, now := s.encode(), p.behind.Load(), time.Now().UnixMilli()
 	p.mu.Unlock()
 
-	if err := p.await(ctx, end); err != nil {
+	if err := p.Await(ctx, end); err != nil {
 		return translate("checkpoint of "+p.id.String(), err)
 	}
 	if err := p.log.Save(ctx, checkpointName, end, encoded); err != nil {

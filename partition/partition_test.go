@@ -2,11 +2,14 @@ package partition_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"segue/partition"
 	"segue/partition/logtest"
@@ -213,5 +216,32 @@ func TestCloseWaitsForCommit(t *testing.T) {
 	}
 	if log.Saves() != 1 {
 		t.Errorf("%d checkpoints, want 1", log.Saves())
+	}
+}
+
+func TestEnded(t *testing.T) {
+	p, log := openMemory(t, testConfig())
+	if err := p.Ended(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	log.Hold()
+	if _, err := p.Append(context.Background(), -1, logtest.Spec{Time: time.Now().UnixMilli()}.Batch(t), partition.Client); err != nil {
+		t.Fatal(err)
+	}
+	log.Fail(logtest.ErrDisk)
+	if err := p.Ended(); !errors.Is(err, kerr.KafkaStorageError) {
+		t.Errorf("failed: %v", err)
+	}
+	if err := p.Await(context.Background(), 0); err != nil {
+		t.Errorf("what is committed: %v", err)
+	}
+	if err := p.Await(context.Background(), 1); !errors.Is(err, kerr.KafkaStorageError) {
+		t.Errorf("what will never be: %v", err)
+	}
+	if err := p.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Ended(); !errors.Is(err, kerr.NotLeaderForPartition) {
+		t.Errorf("closed: %v", err)
 	}
 }

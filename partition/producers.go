@@ -104,6 +104,12 @@ func (p *producer) find(firstSeq, lastSeq int32) *written {
 	return nil
 }
 
+// endWith says whether a batch is the last one of its producer.
+func (t *producers) endWith(h record.Header) bool {
+	p := t.byID[h.ProducerID()]
+	return p != nil && p.known > 0 && p.batches[p.known-1].last == h.LastOffset()
+}
+
 // lastSeq is the sequence number of the producer's last record in its epoch, record.NoSequence if it has none.
 func (p *producer) lastSeq() int32 {
 	if p.known == 0 {

@@ -148,7 +148,7 @@ func (p *Partition) MaxTimestamp(ctx context.Context, readCommitted bool) (Found
 	}
 	if at >= 0 {
 		// If it will never be committed it is not to be read, and found says so.
-		if err := p.await(ctx, at+1); err != nil && ctx.Err() != nil {
+		if err := p.Await(ctx, at+1); err != nil && ctx.Err() != nil {
 			return nothingFound, translate("search for the largest timestamp "+p.id.String(), ctx.Err())
 		}
 	}

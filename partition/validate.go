@@ -82,7 +82,7 @@ func (v *validator) validate(b record.Batch, from Origin) (record.Batch, error) 
 	if from == Client && b.BaseOffset() != 0 {
 		return b, refuse(kerr.InvalidRecord, "append to %s: the batch has base offset %d, a producer's must be 0", v.id, b.BaseOffset())
 	}
-	if err := v.checkSize(b); err != nil {
+	if err := v.checkSize(b, from); err != nil {
 		return b, err
 	}
 	if err := b.Verify(); err != nil {
@@ -99,7 +99,7 @@ func (v *validator) validate(b record.Batch, from Origin) (record.Batch, error) 
 		if b, err = b.Recompress(c.Compression, v.codecs.compressor, v.codecs.decompressor); err != nil {
 			return b, refuseBatch("recompress a batch for "+v.id.String(), err)
 		}
-		if err := v.checkSize(b); err != nil {
+		if err := v.checkSize(b, from); err != nil {
 			return b, err
 		}
 	}
@@ -110,8 +110,10 @@ func (v *validator) validate(b record.Batch, from Origin) (record.Batch, error) 
 	return b, nil
 }
 
-func (v *validator) checkSize(b record.Batch) error {
-	if size := b.Size(); size > int(v.config.MaxMessageBytes) {
+// checkSize holds a client's batch against max.message.bytes. A coordinator's it does not: the records of one command
+// cannot be split, and what a command may lead to is the coordinator's to limit.
+func (v *validator) checkSize(b record.Batch, from Origin) error {
+	if size := b.Size(); from == Client && size > int(v.config.MaxMessageBytes) {
 		return refuse(kerr.MessageTooLarge, "append to %s: the batch takes %d bytes, allowed are %d (max.message.bytes)",
 			v.id, size, v.config.MaxMessageBytes)
 	}

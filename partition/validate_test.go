@@ -130,6 +130,28 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
+// TestCoordinatorBatchSize holds a coordinator's batches, which cannot be split, against the segment alone.
+func TestCoordinatorBatchSize(t *testing.T) {
+	c := testConfig()
+	c.MaxMessageBytes, c.Log.SegmentBytes = 500, 2000
+	p, _ := openMemory(t, c)
+	for _, tt := range []struct {
+		bytes int
+		from  partition.Origin
+		want  string
+	}{
+		{300, partition.Client, "ok"},
+		{1500, partition.Client, "MESSAGE_TOO_LARGE"},
+		{1500, partition.Coordinator, "ok"},
+		{2500, partition.Coordinator, "RECORD_LIST_TOO_LARGE"},
+	} {
+		spec := logtest.Spec{ValueBytes: tt.bytes, Time: time.Now().UnixMilli(), Sequence: record.NoSequence}
+		if _, err := p.Append(context.Background(), -1, spec.Batch(t), tt.from); code(err) != tt.want {
+			t.Errorf("%d bytes from %d: %v, want %s", tt.bytes, tt.from, err, tt.want)
+		}
+	}
+}
+
 func TestAppendRecordErrors(t *testing.T) {
 	const hour = int64(time.Hour / time.Millisecond)
 	now := time.Now().UnixMilli()

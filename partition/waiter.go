@@ -111,8 +111,9 @@ func (p *Partition) wake(all bool) {
 	})
 }
 
-// await blocks until everything below next is committed. It returns why that will not happen, or the context's error.
-func (p *Partition) await(ctx context.Context, next record.Offset) error {
+// Await blocks until everything below next is committed. It returns why that will not happen, as Ended does, or the
+// context's error.
+func (p *Partition) Await(ctx context.Context, next record.Offset) error {
 	if p.Offsets().HighWatermark >= next {
 		return nil
 	}
@@ -123,7 +124,7 @@ func (p *Partition) await(ctx context.Context, next record.Offset) error {
 		if p.Offsets().HighWatermark >= next {
 			return nil
 		}
-		if err := p.ended(); err != nil {
+		if err := p.Ended(); err != nil {
 			return err
 		}
 		select {
@@ -151,5 +152,5 @@ type Ack struct {
 // NOT_LEADER_OR_FOLLOWER if the partition was closed before. The context's end ends the waiting, with the context's
 // error, and leaves the batch what it is.
 func (a Ack) Wait(ctx context.Context) error {
-	return a.partition.await(ctx, a.Next)
+	return a.partition.Await(ctx, a.Next)
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -118,4 +119,54 @@ func BenchmarkManyLogs(b *testing.B) {
 	b.ReportMetric(float64(opening)/float64(b.N)/logs, "open-ns/log")
 	b.ReportMetric(float64(closing)/float64(b.N)/logs, "close-ns/log")
 	b.ReportMetric(float64(size)/float64(b.N), "bytes/log")
+}
+
+// BenchmarkCompact compacts a log of 64 MiB in which each key was written some times over; the bytes are those of the log
+// before.
+func BenchmarkCompact(b *testing.B) {
+	for _, codec := range []record.Codec{record.None, record.LZ4} {
+		for _, size := range []int{100, 1000} {
+			b.Run(fmt.Sprintf("%s/value=%d", codec, size), func(b *testing.B) {
+				const total = 64 << 20
+				r := rand.New(rand.NewPCG(1, 1))
+				value := make([]byte, size)
+				for b.Loop() {
+					b.StopTimer()
+					x := &bench{t: b, fs: vfs.OS(), path: filepath.Join(b.TempDir(), "data"), cfg: compactConfig(), opts: compactOptions()}
+					x.cfg.FlushMessages, x.cfg.SegmentBytes, x.cfg.IndexBytes, x.cfg.IndexInterval = 1<<60, 16<<20, 10<<20, 4096
+					x.open()
+					records := 0
+					for written := 0; written < total; {
+						bb := record.NewBuilder(0)
+						bb.Compression.Codec, bb.Compressor = codec, new(record.Compressor)
+						for bb.Size() < 16<<10 {
+							for i := range value {
+								value[i] = byte('a' + r.IntN(16))
+							}
+							bb.Add(1000, fmt.Appendf(nil, "key %d", r.IntN(total/size/4)), value)
+							records++
+						}
+						written += bb.Size()
+						batch, err := bb.Build()
+						if err != nil {
+							b.Fatal(err)
+						}
+						if _, _, err := x.log.Append(context.Background(), 1, batch); err != nil {
+							b.Fatal(err)
+						}
+					}
+					x.seal()
+					before := x.log.Size()
+					b.SetBytes(before)
+					b.StartTimer()
+					x.compact()
+					b.StopTimer()
+					b.ReportMetric(float64(x.log.Size())/float64(before), "left")
+					b.ReportMetric(float64(records), "records")
+					x.close()
+					b.StartTimer()
+				}
+			})
+		}
+	}
 }

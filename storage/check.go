@@ -34,6 +34,8 @@ type checker struct {
 	damage []span
 	torn   error // what is wrong with the bytes from pos on, which are to be cut
 
+	stopped bool // onBatch or onSpan has no use for the rest
+
 	buf  []byte
 	at   int64
 	have int
@@ -41,7 +43,7 @@ type checker struct {
 
 // run checks everything from pos on. It returns an error only where the file cannot be read.
 func (c *checker) run(ctx context.Context) error {
-	for steps := 0; c.pos < c.size; steps++ {
+	for steps := 0; c.pos < c.size && !c.stopped; steps++ {
 		if steps%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -67,7 +69,7 @@ func (c *checker) run(ctx context.Context) error {
 		}
 	}
 	switch {
-	case c.torn != nil:
+	case c.torn != nil, c.stopped:
 	case c.size < c.synced:
 		// The file is shorter than what was synced: the records at its end are gone, and their offsets with them.
 		c.lost(c.size, fmt.Errorf("the file has %d bytes, %d were synced", c.size, c.synced))

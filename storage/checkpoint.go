@@ -22,8 +22,10 @@ import (
 const (
 	checkpointSuffix = ".checkpoint"
 	cleanCheckpoint  = "clean" // written by a log itself when it closes
-	startFile        = "log-start-offset"
-	metadataFile     = "partition.metadata" // Kafka's name and format
+	// cleanedCheckpoint is written by compaction: up to where the log is compacted.
+	cleanedCheckpoint = "compacted"
+	startFile         = "log-start-offset"
+	metadataFile      = "partition.metadata" // Kafka's name and format
 
 	checkpointVersion = 1
 	checkpointFixed   = 8 + 4 + 4 + 16 + 5*8 + 2*4 + 4 // before the state; behind it comes a checksum
@@ -51,8 +53,8 @@ type point struct {
 // committed. It waits until the log is synced up to there, so a checkpoint also spares the recovery everything
 // below it. A newer checkpoint of the same name replaces the older one; a crash leaves one of them whole.
 func (l *Log) Save(ctx context.Context, name string, at record.Offset, state []byte) error {
-	if name == "" || name == cleanCheckpoint || strings.ContainsAny(name, `/\.`) {
-		return fmt.Errorf("checkpoint name %q: a name has no dot and no slash, and is not %q", name, cleanCheckpoint)
+	if name == "" || name == cleanCheckpoint || name == cleanedCheckpoint || strings.ContainsAny(name, `/\.`) {
+		return fmt.Errorf("checkpoint name %q: a name has no dot and no slash, and is neither %q nor %q", name, cleanCheckpoint, cleanedCheckpoint)
 	}
 	if len(state) > maxCheckpoint {
 		return fmt.Errorf("checkpoint %q of %s: %d bytes are more than the %d allowed", name, l.id, len(state), maxCheckpoint)

@@ -179,7 +179,7 @@ func (l *Log) outlived(s *Segment, age time.Duration, now time.Time) (bool, erro
 	if newest := s.maxTime.Load(); newest >= 0 {
 		return saturatingMillis(now.UnixMilli()-newest) > age, nil
 	}
-	info, err := l.dir.fs.Stat(s.path + dataSuffix)
+	info, err := l.dir.fs.Stat(s.dataPath())
 	if err != nil {
 		return false, err
 	}

@@ -16,6 +16,7 @@ func (l *Log) Close() error {
 		<-l.done
 		return nil
 	}
+	l.endCompaction()
 	ctx := context.Background()
 	end := record.Offset(l.end.Load())
 	err := l.sync(ctx)
@@ -40,6 +41,7 @@ func (l *Log) abandon() {
 		<-l.done
 		return
 	}
+	l.endCompaction()
 	l.takeTurn(context.Background())
 	defer l.giveTurn()
 	l.letGo()

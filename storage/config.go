@@ -45,6 +45,14 @@ type Config struct {
 	Delete bool
 	// Compact has the cleaner keep the last record of each key (cleanup.policy=compact).
 	Compact bool
+	// TombstoneAge is how long compaction keeps a tombstone after it has first met it (delete.retention.ms).
+	TombstoneAge time.Duration
+	// MinDirtyRatio is the part of the log, of what compaction may look at, that must be dirty before it is compacted
+	// (min.cleanable.dirty.ratio).
+	MinDirtyRatio float64
+	// MinCompactionLag keeps younger records from compaction (min.compaction.lag.ms); from MaxCompactionLag on older ones
+	// are compacted whatever the ratio (max.compaction.lag.ms); 0 is no such limit for either.
+	MinCompactionLag, MaxCompactionLag time.Duration
 	// RetentionBytes is the size above which the oldest segments go; negative for no limit.
 	RetentionBytes int64
 	// RetentionAge is the age of its newest record at which a segment goes; negative for no limit.

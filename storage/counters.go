@@ -13,7 +13,11 @@ type counters struct {
 	indexesOdd, indexesRebuilt           atomic.Int64
 	cuts, cutBytes, damage, corruptReads atomic.Int64
 	failedLogs                           atomic.Int64
-	flushes                              histogram
+
+	compactions, compactFailures, compactTime       atomic.Int64 // the time in nanoseconds
+	compactedSegments, compactedBytes               atomic.Int64
+	compactedRecords, compactDamaged, compactUnread atomic.Int64
+	flushes                                         histogram
 }
 
 // flushBounds are the upper bounds of the flush histogram's buckets.
@@ -64,6 +68,17 @@ type Stats struct {
 	// Cuts and CutBytes count torn ends that recovery cut off and kept; Damage counts stretches that cannot be read;
 	// CorruptReads counts reads that met one.
 	Cuts, CutBytes, Damage, CorruptReads int64
+	// Compactions counts rounds that came through, over one log each, and CompactFailures those that did not; CompactTime
+	// is what the former took. CompactedSegments were replaced, CompactedBytes written for that, and CompactedRecords left
+	// out. CompactDamaged counts the times that a segment was left alone because it is damaged, and CompactUnread batches
+	// that were kept because they cannot be unpacked.
+	Compactions, CompactFailures                    int64
+	CompactTime                                     time.Duration
+	CompactedSegments, CompactedBytes               int64
+	CompactedRecords, CompactDamaged, CompactUnread int64
+	// CompactHalted counts open logs that are not compacted before they are opened again, because an exchange of segments
+	// did not come through.
+	CompactHalted int
 	// Flushes are the syncs, each of one log or of many at once.
 	Flushes Histogram
 }
@@ -94,6 +109,9 @@ func (d *Dir) Stats() Stats {
 		Rolls: c.rolls.Load(), SegmentsDropped: c.segmentsDropped.Load(),
 		IndexesOdd: c.indexesOdd.Load(), IndexesRebuilt: c.indexesRebuilt.Load(),
 		Cuts: c.cuts.Load(), CutBytes: c.cutBytes.Load(), Damage: c.damage.Load(), CorruptReads: c.corruptReads.Load(),
+		Compactions: c.compactions.Load(), CompactFailures: c.compactFailures.Load(), CompactTime: time.Duration(c.compactTime.Load()),
+		CompactedSegments: c.compactedSegments.Load(), CompactedBytes: c.compactedBytes.Load(), CompactedRecords: c.compactedRecords.Load(),
+		CompactDamaged: c.compactDamaged.Load(), CompactUnread: c.compactUnread.Load(),
 		Flushes: Histogram{Bounds: flushBounds[:], Sum: time.Duration(c.flushes.sum.Load())},
 	}
 	if free, err := d.fs.Free(d.path); err == nil {
@@ -106,6 +124,9 @@ func (d *Dir) Stats() Stats {
 		s.Logs++
 		s.Segments += len(l.view.Load().segments)
 		s.Bytes += l.Size()
+		if l.halted.Load() {
+			s.CompactHalted++
+		}
 	}
 	return s
 }

@@ -44,9 +44,11 @@ func (p policy) config(r *rand.Rand) (Config, Options) {
 	c.SegmentAge = 20 * time.Minute
 	c.FlushMessages, c.FlushInterval = p.messages, time.Second
 	c.RetentionBytes, c.RetentionAge = 2*c.SegmentBytes, time.Hour
-	c.Compact = r.IntN(2) == 0 // which must make no difference to what is torn
+	c.Compact = r.IntN(2) == 0
+	c.MinDirtyRatio, c.TombstoneAge = [...]float64{0, 0.5}[r.IntN(2)], [...]time.Duration{0, 10 * time.Minute}[r.IntN(2)]
 	return c, Options{
 		Reserve: 4 << 10, CleanInterval: 1000 * time.Hour, OpenFiles: 1 + r.IntN(20), BulkFlush: 1 + r.IntN(2),
+		Compactors: -1, CompactBackoff: time.Minute, CompactMemory: [...]int64{100, 1 << 20}[r.IntN(2)],
 	}
 }
 
@@ -57,6 +59,8 @@ type explorer struct {
 	every  int                                           // one operation in so many is a crash point
 	cuts   int                                           // how many power cuts are tried at each
 	tamper func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS // what is put between workloads and the disk; nothing if nil
+	keeper Keeper                                        // of the logs
+	thins  bool                                          // whether they are compacted for sure
 	tally  *tally
 
 	mu   sync.Mutex // guards what follows; taken inside workload.mu
@@ -228,9 +232,13 @@ func (e *explorer) recover(s survivor, depth int) error {
 func (e *explorer) run(seed uint64, generations, steps int) error {
 	r := rand.New(rand.NewPCG(seed, 3))
 	cfg, opts := e.policy.config(r)
+	if e.thins {
+		cfg.Compact, cfg.MinDirtyRatio = true, 0
+	}
 	disk := vfs.NewCrashable()
 	disk.SetBulkSync(e.policy.bulk)
 	w, after := newWorkload(e.t, seed, disk, cfg, opts), closed
+	w.keeper, w.eager = e.keeper, e.thins
 	for g := range generations {
 		e.on(w, disk, e.every)
 		next, err := e.generation(w, after, steps)

@@ -41,6 +41,16 @@ type Options struct {
 	// CleanInterval is the time between two rounds of the cleaner (log.retention.check.interval.ms); 5 minutes by
 	// default.
 	CleanInterval time.Duration
+	// Compactors is how many logs are compacted side by side (log.cleaner.threads); negative for none at all, 1 by default.
+	Compactors int
+	// CompactBackoff is how long a compactor rests when no log is due (log.cleaner.backoff.ms); 15 seconds by default.
+	CompactBackoff time.Duration
+	// CompactMemory bounds the memory in which all compactors together remember keys (log.cleaner.dedupe.buffer.size); 128
+	// MiB by default. It is taken as it is needed, and given back.
+	CompactMemory int64
+	// CompactBytesPerSecond bounds what all compactors together read and write (log.cleaner.io.max.bytes.per.second); no
+	// limit by default.
+	CompactBytesPerSecond float64
 	// OpenFiles bounds the files and mappings that are open while nothing pins them; 4,096 by default.
 	OpenFiles int
 	// FlushWorkers bounds the syncs that run side by side; 8 by default.
@@ -69,6 +79,18 @@ func (o *Options) setDefaults() {
 	if o.CleanInterval <= 0 {
 		o.CleanInterval = 5 * time.Minute
 	}
+	switch {
+	case o.Compactors < 0:
+		o.Compactors = 0
+	case o.Compactors == 0:
+		o.Compactors = 1
+	}
+	if o.CompactBackoff <= 0 {
+		o.CompactBackoff = 15 * time.Second
+	}
+	if o.CompactMemory <= 0 {
+		o.CompactMemory = 128 << 20
+	}
 	if o.Reserve <= 0 {
 		o.Reserve = 4 << 20
 	}
@@ -92,6 +114,7 @@ type Dir struct {
 	handles      *handles
 	flusher      *flusher
 	cleaner      *cleaner
+	compactor    *compactor
 	reserve      *reserve
 	loads        singleflight.Group
 	walkers      sync.Pool // of *walker, for their buffers
@@ -152,6 +175,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 		d.flusher.bulk = bulk
 	}
 	d.cleaner = startCleaner(d, o.CleanInterval)
+	d.compactor = startCompactor(d, &o)
 	if err := d.removeLeftovers(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -237,7 +261,9 @@ func (d *Dir) Path() string { return d.path }
 func (d *Dir) Bytes(id Identity) (n int64, err error) {
 	entries, err := d.fs.ReadDir(filepath.Join(d.path, id.Folder()))
 	for _, e := range entries {
-		if _, ok := parseSegmentName(e.Name); ok && !e.Dir {
+		_, isData := parseSegmentName(e.Name)
+		_, _, isSwap := parseSwap(e.Name)
+		if (isData || isSwap) && !e.Dir {
 			n += e.Size
 		}
 	}
@@ -347,6 +373,7 @@ func (d *Dir) Close() error {
 	d.cancel()
 	d.busy.Wait()
 	err := d.closeLogs()
+	d.compactor.close()
 	d.cleaner.close()
 	return errors.Join(err, d.flusher.close(), d.lock.Close())
 }

@@ -2,8 +2,8 @@
 // them, one hot segment that is written and sealed read-only ones before it.
 //
 // Log is the log of one topic-partition. Dir is a directory of logs and owns what they share: the lock that keeps a
-// second broker out, the flusher, the cleaner, the bound on open files. Logs know nothing of what is in a batch beyond
-// its header, but for the search by timestamp.
+// second broker out, the flusher, the cleaner, the compactors, the bound on open files. Logs know nothing of what is in a
+// batch beyond its header, but for the search by timestamp and compaction.
 //
 // What always holds:
 //

@@ -20,9 +20,10 @@ type segmentFile struct {
 	base     record.Offset
 	size     int64
 	foreign  bool          // Kafka's index stands beside it
-	own      bool          // an index of ours does
+	own      bool          // an index of ours does, or a checkpoint of ours names it
 	synced   int64         // bytes that were synced; 0 where nothing tells
 	syncedTo record.Offset // the offset behind them
+	swap     string        // the name of the file if it has not got its own yet; see swapFile
 }
 
 // noteProof takes in that the file was once synced up to a position, where an offset is.
@@ -39,10 +40,17 @@ type proof struct {
 
 // listSegments returns the data files of a folder in order. One without a byte between two others is passed over: what is
 // missing is missing at the end of the one before it. The first one stays, to say that the log begins there, and so does
-// one that may be the first above what was deleted: files from below the log start may still be there.
+// one that may be the first above what was deleted: files from below the log start may still be there. A file that takes
+// the place of others is listed in their place.
 func listSegments(entries []vfs.Entry, start record.Offset) (files, empty []segmentFile) {
+	swaps := listSwaps(entries)
 	for _, e := range entries {
-		if base, ok := parseSegmentName(e.Name); ok && !e.Dir {
+		if base, next, ok := parseSwap(e.Name); ok && !e.Dir {
+			files = append(files, segmentFile{base: base, size: e.Size, swap: e.Name, synced: e.Size, syncedTo: next})
+		} else if base, ok := parseSegmentName(e.Name); ok && !e.Dir {
+			if _, gone := swapAround(swaps, base); gone {
+				continue
+			}
 			if n := len(files); n > 1 && files[n-1].size == 0 && files[n-1].base > start {
 				empty = append(empty, files[n-1])
 				files = files[:n-1]
@@ -55,10 +63,11 @@ func listSegments(entries []vfs.Entry, start record.Offset) (files, empty []segm
 
 // orphans returns the base offsets of the indexes that have no data file.
 func orphans(entries []vfs.Entry, files []segmentFile) (bases []record.Offset) {
+	swaps := listSwaps(entries)
 	for _, e := range entries {
 		name, isIndex := strings.CutSuffix(e.Name, indexSuffix)
 		base, ok := parseSegmentName(name + dataSuffix)
-		if !isIndex || !ok || e.Dir {
+		if _, gone := swapAround(swaps, base); !isIndex || !ok || e.Dir || gone {
 			continue
 		}
 		if !slices.ContainsFunc(files, func(f segmentFile) bool { return f.base == base }) {
@@ -78,7 +87,7 @@ func checkNames(d *Dir, folder string, files []segmentFile, entries []vfs.Entry,
 			})
 			return there
 		}
-		if file.size == 0 || has(indexSuffix) {
+		if file.size == 0 || file.swap != "" || has(indexSuffix) {
 			continue
 		}
 		if err := checkName(d, folder, file, gaps || has(kafkaIndexSuffix)); err != nil {

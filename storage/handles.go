@@ -82,6 +82,9 @@ func (h *handle[T]) pin() (T, error) {
 	h.busy = false
 	set.free.Broadcast()
 	if err != nil {
+		if h.gone { // and perhaps its name with it
+			err = ErrClosed
+		}
 		set.mu.Unlock()
 		return none, err
 	}

@@ -19,6 +19,9 @@ type try struct {
 	data       []byte // as it is to be found in the log
 	time       int64  // of the first record; each that follows is a millisecond later
 	epoch      int32
+
+	keys []string        // of the records; a tombstone's begins with a minus
+	left []record.Offset // that a log was found to hold, where compaction may have taken some
 }
 
 // fate says how a topic ends.
@@ -37,6 +40,7 @@ const (
 type history struct {
 	id    Identity
 	fate  fate
+	thins bool  // the log is compacted
 	tries []try // ordered by base; of several with one base the last was written, if any was
 
 	written record.Offset // everything below was written: no kill takes it
@@ -99,7 +103,13 @@ func (h *history) match(b record.Batch, firm record.Offset) (try, error) {
 	for i := sort.Search(len(h.tries), func(i int) bool { return h.tries[i].base >= base }); i < len(h.tries) && h.tries[i].base == base; i++ {
 		t := h.tries[i]
 		last := i+1 == len(h.tries) || h.tries[i+1].base != base
-		if string(t.data) == string(b.Bytes()) && (last || base >= firm) {
+		if !last && base < firm {
+			continue
+		}
+		if string(t.data) == string(b.Bytes()) {
+			return t, nil
+		}
+		if h.thins && t.thinned(b) {
 			return t, nil
 		}
 	}
@@ -121,14 +131,13 @@ func (h *history) verify(l *Log, after how, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	first := start
-	if len(found) > 0 {
-		first = found[0].base
+	kept := h.took(found, start, h.firm(after))
+	if err := h.superseded(kept, found, start, end); err != nil {
+		return err
 	}
-	kept := append(h.final(first), found...)
 	h.tries, h.start, h.asked = kept, start, nil
 	h.written, h.durable, h.told = end, end, end
-	if err := errors.Join(h.lookUp(l, found, r), l.checkIndexes()); err != nil {
+	if err := errors.Join(h.lookUp(l, found, r), l.checkIndexes(), l.checkEdges()); err != nil {
 		return err
 	}
 	if n := len(found); n > 0 && l.epoch() < found[n-1].epoch {
@@ -149,8 +158,17 @@ func (h *history) chain(l *Log, start, end, firm record.Offset) (found []try, er
 		if err != nil {
 			return nil, err
 		}
-		if t.base > at || t.next <= at || len(found) > 0 && t.base != at {
+		if (t.base > at || len(found) > 0 && t.base != at) && !h.thins || t.next <= at {
 			return nil, fmt.Errorf("the batch of offsets %d to %d stands where %d was to be", t.base, t.next-1, at)
+		}
+		t.left = nil
+		for r, err := range b.Records(nil) {
+			if err != nil {
+				return nil, err
+			}
+			if r.Offset >= start {
+				t.left = append(t.left, r.Offset)
+			}
 		}
 		found, at = append(found, t), t.next
 	}
@@ -164,8 +182,9 @@ func (h *history) chain(l *Log, start, end, firm record.Offset) (found []try, er
 func (h *history) lookUp(l *Log, found []try, r *rand.Rand) error {
 	ctx := context.Background()
 	start, _, end := l.Bounds()
+	at := start
 	for _, t := range found {
-		for o := max(t.base, start); o < t.next; o++ {
+		for o := at; o < t.next; o++ {
 			c, err := l.Read(ctx, o, end, 1, true)
 			if err != nil {
 				return fmt.Errorf("read at %d: %w", o, err)
@@ -175,10 +194,12 @@ func (h *history) lookUp(l *Log, found []try, r *rand.Rand) error {
 				return fmt.Errorf("read at %d: %d batches, not the one from %d: %w", o, len(got), t.base, err)
 			}
 		}
+		at = t.next
 	}
-	newest, at := int64(noTimestamp), record.Offset(-1)
+	newest := int64(noTimestamp)
+	at = -1
 	for _, t := range found {
-		for o := max(t.base, start); o < t.next; o++ {
+		for _, o := range t.left {
 			if v := t.time + int64(o-t.base); v > newest {
 				newest, at = v, o
 			}
@@ -189,18 +210,18 @@ func (h *history) lookUp(l *Log, found []try, r *rand.Rand) error {
 	}
 	for range min(12, len(found)) {
 		t := found[r.IntN(len(found))]
-		if err := lookUpTime(l, found, start, t.time+r.Int64N(4)-1); err != nil {
+		if err := lookUpTime(l, found, t.time+r.Int64N(4)-1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func lookUpTime(l *Log, found []try, start record.Offset, target int64) error {
+func lookUpTime(l *Log, found []try, target int64) error {
 	want := record.Offset(-1)
 	for _, t := range found {
-		for o := max(t.base, start); o < t.next && want < 0; o++ {
-			if t.time+int64(o-t.base) >= target {
+		for _, o := range t.left {
+			if want < 0 && t.time+int64(o-t.base) >= target {
 				want = o
 			}
 		}

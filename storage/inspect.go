@@ -76,10 +76,14 @@ func (in *Inspection) Bytes(id Identity) (int64, error) { return in.d.Bytes(id) 
 
 // Segments returns the data files of a log, in order.
 func (in *Inspection) Segments(id Identity) (paths []string, err error) {
-	entries, err := in.d.fs.ReadDir(filepath.Join(in.d.path, id.Folder()))
+	folder := filepath.Join(in.d.path, id.Folder())
+	entries, err := in.d.fs.ReadDir(folder)
+	swaps := listSwaps(entries)
 	for _, e := range entries {
-		if _, ok := parseSegmentName(e.Name); ok && !e.Dir {
-			paths = append(paths, filepath.Join(in.d.path, id.Folder(), e.Name))
+		base, isData := parseSegmentName(e.Name)
+		_, _, isSwap := parseSwap(e.Name)
+		if _, replaced := swapAround(swaps, base); (isSwap || isData && !replaced) && !e.Dir {
+			paths = append(paths, filepath.Join(folder, e.Name))
 		}
 	}
 	return paths, err

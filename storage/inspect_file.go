@@ -120,7 +120,7 @@ const (
 func KindOf(path string) FileKind {
 	name := filepath.Base(path)
 	switch filepath.Ext(name) {
-	case dataSuffix, cutSuffix:
+	case dataSuffix, cutSuffix, swapSuffix:
 		return DataFile
 	case indexSuffix:
 		return IndexFile

@@ -69,6 +69,10 @@ type Log struct {
 	delivered  sync.Cond // delivering has become false
 
 	done chan struct{} // closed when the log is
+
+	halted     atomic.Bool // an exchange of segments was left to the next open; no other is begun before
+	compacting *compacting // who compacts the log; nil for nobody. Guarded by mu
+	cleaned    cleaned     // of whoever compacts it, and of whoever has Dir.compactor's turn while nobody does
 }
 
 // view is the list of a log's segments, ascending, the last one hot. It is immutable; a change publishes another.
@@ -307,5 +311,5 @@ func (l *Log) adopt(r recovered) {
 		m.segment, m.position = r.hot.Segment, r.hot.size.Load()
 	}
 	l.written, l.synced, l.commit, l.announced = m, m, m, r.end
-	l.opened, l.checkpointed, l.unsure = r.end, r.checkpointed, r.hasFolder
+	l.opened, l.checkpointed, l.unsure, l.cleaned = r.end, r.checkpointed, r.hasFolder, r.cleaned
 }

@@ -26,6 +26,8 @@ type bench struct {
 	dir  *Dir
 	log  *Log
 	ev   *events
+
+	keeper Keeper
 }
 
 var testID = Identity{Topic: "orders", TopicID: [16]byte{1, 2, 3}, Partition: 4}
@@ -68,7 +70,7 @@ func (b *bench) tryOpen() error {
 		return err
 	}
 	ev := &events{}
-	l, err := d.Open(context.Background(), testID, b.cfg, ev, nil)
+	l, err := d.Open(context.Background(), testID, b.cfg, ev, b.keeper)
 	if err != nil {
 		return errors.Join(err, d.Close())
 	}

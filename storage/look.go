@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +17,7 @@ import (
 
 // look reads the folder and everything in it that is not a segment. It changes nothing before it has found that the folder
 // can be opened.
-func (r *recovery) look() (found bool, err error) {
+func (r *recovery) look(ctx context.Context) (found bool, err error) {
 	folder, fsys := r.l.folder, r.d.fs
 	entries, err := fsys.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,6 +37,9 @@ func (r *recovery) look() (found bool, err error) {
 		if err := fsys.SyncDir(folder); err != nil {
 			return false, err
 		}
+	}
+	if entries, err = r.finishSwaps(ctx, entries); err != nil {
+		return false, err
 	}
 	r.files, r.empty = listSegments(entries, r.start)
 	for _, f := range r.empty {
@@ -128,7 +132,7 @@ func (r *recovery) readCheckpoints(entries []vfs.Entry) error {
 		if e.Dir || !strings.HasSuffix(e.Name, checkpointSuffix) {
 			continue
 		}
-		p, _, err := readCheckpoint(r.d.fs, filepath.Join(r.l.folder, e.Name), r.l.id.TopicID)
+		p, state, err := readCheckpoint(r.d.fs, filepath.Join(r.l.folder, e.Name), r.l.id.TopicID)
 		if errors.Is(err, ErrNotFound) {
 			r.d.log.Warn().Err(err).Msg("checkpoint ignored")
 			continue
@@ -137,6 +141,9 @@ func (r *recovery) readCheckpoints(entries []vfs.Entry) error {
 			return err
 		}
 		r.proofs = append(r.proofs, proof{p.base, p.at})
+		if e.Name == cleanedCheckpoint+checkpointSuffix {
+			r.result.cleaned.decode(p.at, state)
+		}
 		for i := range r.files {
 			f := &r.files[i]
 			if f.base != p.base {

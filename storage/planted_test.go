@@ -14,24 +14,29 @@ import (
 	"segue/storage/vfs"
 )
 
-// planted are ways in which a file system, or who calls it, gets durability wrong.
-var planted = map[string]struct {
+// plantedBug is a bug that a run of crash points must find.
+type plantedBug struct {
 	policy policy
 	tamper func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS
-}{
-	"files are never synced": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	keeper Keeper
+	thins  bool // it takes compaction
+}
+
+// planted are ways in which a file system, or who calls it, gets durability wrong.
+var planted = map[string]plantedBug{
+	"files are never synced": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, sync: func(vfs.File) error { return nil }}
 	}},
-	"files are never synced, and syncs run behind": {policy{5, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"files are never synced, and syncs run behind": {policy: policy{5, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, sync: func(vfs.File) error { return nil }}
 	}},
-	"files are never synced, and syncs run on time": {policy{math.MaxInt64, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"files are never synced, and syncs run on time": {policy: policy{math.MaxInt64, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, sync: func(vfs.File) error { return nil }}
 	}},
-	"names are never synced": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"names are never synced": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, syncDir: func(vfs.FS, string) error { return nil }}
 	}},
-	"names of logs are never synced": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"names of logs are never synced": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, syncDir: func(fsys vfs.FS, name string) error {
 			if name == dataPath {
 				return nil
@@ -39,13 +44,13 @@ var planted = map[string]struct {
 			return fsys.SyncDir(name)
 		}}
 	}},
-	"a bulk sync does nothing": {policy{1, true}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"a bulk sync does nothing": {policy: policy{1, true}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, bulk: func(vfs.Syncer) error { return nil }}
 	}},
-	"a bulk sync forgets the names": {policy{1, true}, func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS {
+	"a bulk sync forgets the names": {policy: policy{1, true}, tamper: func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, bulk: func(vfs.Syncer) error { return syncContents(disk, dataPath) }}
 	}},
-	"what is replaced is not synced before it gets its name": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"what is replaced is not synced before it gets its name": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, sync: func(f vfs.File) error {
 			if strings.HasSuffix(f.Name(), tempSuffix) {
 				return nil
@@ -53,18 +58,18 @@ var planted = map[string]struct {
 			return f.Sync()
 		}}
 	}},
-	"a rename is a remove first": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"a rename is a remove first": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, rename: func(fsys vfs.FS, from, to string) error {
 			return errors.Join(removeIfThere(fsys, to), fsys.Rename(from, to))
 		}}
 	}},
-	"a rename is a copy that is not synced": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"a rename is a copy that is not synced": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, rename: copyInstead}
 	}},
-	"nothing is ever cut off": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"nothing is ever cut off": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, truncate: func(vfs.File, int64) error { return nil }}
 	}},
-	"a write loses its last byte and says nothing": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"a write loses its last byte and says nothing": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		n := 0
 		return &tampered{FS: fsys, write: func(f vfs.File, p []byte, off int64) (int, error) {
 			if n++; n%20 > 0 || filepath.Ext(f.Name()) != dataSuffix {
@@ -74,7 +79,7 @@ var planted = map[string]struct {
 			return len(p), err
 		}}
 	}},
-	"a write goes to the wrong place": {policy{1, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"a write goes to the wrong place": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		n := 0
 		return &tampered{FS: fsys, write: func(f vfs.File, p []byte, off int64) (int, error) {
 			if n++; n%20 == 0 && filepath.Ext(f.Name()) == dataSuffix {
@@ -83,7 +88,7 @@ var planted = map[string]struct {
 			return f.WriteAt(p, off)
 		}}
 	}},
-	"a sync is done when the next one is asked for": {policy{1, false}, func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS {
+	"a sync is done when the next one is asked for": {policy: policy{1, false}, tamper: func(fsys vfs.FS, disk *vfs.Crashable) vfs.FS {
 		var mu sync.Mutex
 		last := ""
 		return &tampered{FS: fsys, sync: func(f vfs.File) error {
@@ -94,7 +99,7 @@ var planted = map[string]struct {
 			return syncContents(disk, name)
 		}}
 	}},
-	"indexes are synced and data is not": {policy{5, false}, func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
+	"indexes are synced and data is not": {policy: policy{5, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
 		return &tampered{FS: fsys, sync: func(f vfs.File) error {
 			if filepath.Ext(f.Name()) == dataSuffix {
 				return nil
@@ -150,21 +155,26 @@ func TestCrashPointsFindPlantedBugs(t *testing.T) {
 	for name, bug := range planted {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(40) {
-				var found error
-				synctest.Test(t, func(t *testing.T) {
-					e := &explorer{t: t, policy: bug.policy, tamper: bug.tamper, tally: newTally()}
-					e.r, e.every, e.cuts = rand.New(rand.NewPCG(seed, 4)), 4, 2
-					found = e.run(seed, 2, 15)
-				})
-				if found != nil {
-					t.Logf("seed %d: %v", seed, found)
-					return
-				}
-			}
-			t.Error("not found")
+			bug.find(t)
 		})
 	}
+}
+
+// find runs workloads with the bug until one of them fails.
+func (bug plantedBug) find(t *testing.T) {
+	for seed := range uint64(40) {
+		var found error
+		synctest.Test(t, func(t *testing.T) {
+			e := &explorer{t: t, policy: bug.policy, tamper: bug.tamper, keeper: bug.keeper, thins: bug.thins, tally: newTally()}
+			e.r, e.every, e.cuts = rand.New(rand.NewPCG(seed, 4)), 4, 2
+			found = e.run(seed, 2, 15)
+		})
+		if found != nil {
+			t.Logf("seed %d: %v", seed, found)
+			return
+		}
+	}
+	t.Error("not found")
 }
 
 // plantedFailures are ways to get failures of a disk wrong.

@@ -31,14 +31,20 @@ func (l *Log) Read(ctx context.Context, from, to record.Offset, maxBytes int, at
 		}
 		if err != nil {
 			s.release()
+			if l.hasAnother(s, err) {
+				continue
+			}
 			return record.Chunk{}, l.readError(err)
 		}
 		if !more {
 			return chunk, nil
 		}
 		// Nothing at or above from is left in this segment: compaction took it. The next one has it.
-		next, _ := l.after(s)
+		next, adjacent := l.after(s)
 		s.release()
+		if next != nil && !adjacent {
+			continue // the segment has been taken meanwhile, and what was behind it may be in another
+		}
 		if next == nil || next.base >= to {
 			return record.Chunk{}, nil
 		}
@@ -70,6 +76,11 @@ func (l *Log) segmentAt(from record.Offset) (*Segment, error) {
 		}
 		// The cleaner has taken the segment since; the view has changed.
 	}
+}
+
+// hasAnother says whether a read has failed because another segment has taken the place of the one that it was to read.
+func (l *Log) hasAnother(s *Segment, err error) bool {
+	return s.replaced.Load() && errors.Is(err, ErrClosed) && l.ifClosed() == nil
 }
 
 func (l *Log) ifClosed() error {
@@ -217,204 +228,4 @@ func (l *Log) readError(err error) error {
 		return closed
 	}
 	return fmt.Errorf("read %s: %w", l.id, err)
-}
-
-// OffsetForTime returns the first record of the log, by offset, that has a timestamp at or after unixMilli, looking
-// inside compressed batches, and that timestamp; -1 and -1 if there is none. It does not stop at committed.
-func (l *Log) OffsetForTime(ctx context.Context, unixMilli int64) (record.Offset, int64, error) {
-	v := l.view.Load()
-	for _, s := range v.segments {
-		if err := ctx.Err(); err != nil {
-			return -1, -1, err
-		}
-		if !s.hold() {
-			if err := l.ifClosed(); err != nil {
-				return -1, -1, err
-			}
-			continue // taken by the cleaner: its records are gone
-		}
-		at, ts, err := l.searchTime(ctx, s, v.start, unixMilli)
-		if l.survey(ctx, s, err) {
-			at, ts, err = l.searchTime(ctx, s, v.start, unixMilli)
-		}
-		s.release()
-		if err != nil {
-			return -1, -1, l.readError(err)
-		}
-		if at >= 0 {
-			return at, ts, nil
-		}
-	}
-	return -1, -1, l.ifClosed()
-}
-
-// searchTime looks for the first record at or after both an offset and a timestamp in one held segment.
-func (l *Log) searchTime(ctx context.Context, s *Segment, start record.Offset, unixMilli int64) (record.Offset, int64, error) {
-	if err := l.prepare(s); err != nil {
-		return -1, -1, err
-	}
-	if s.maxTime.Load() < unixMilli {
-		return -1, -1, nil
-	}
-	f, err := s.file.pin()
-	if err != nil {
-		return -1, -1, err
-	}
-	defer s.file.unpin()
-	p, err := s.firstAtOrAfter(f, unixMilli, s.size.Load())
-	for ; err == nil; p, err = s.nextAtOrAfter(f, p, unixMilli) {
-		if p.end <= start {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return -1, -1, err // headers may send us from batch to batch in vain
-		}
-		at, ts, err := l.dir.recordAt(s, f, p, start, unixMilli)
-		if err != nil || at >= 0 {
-			return at, ts, err
-		}
-	}
-	if err == io.EOF {
-		return -1, -1, nil
-	}
-	return -1, -1, err
-}
-
-// nextAtOrAfter is firstAtOrAfter for what lies behind a batch.
-func (s *Segment) nextAtOrAfter(f io.ReaderAt, p place, unixMilli int64) (place, error) {
-	w := s.walk(f, p.pos+int64(p.size), s.size.Load())
-	defer w.done()
-	return w.first(func(h record.Header) bool { return h.MaxTimestamp() >= unixMilli })
-}
-
-// MaxTimestamp returns the first record that has the largest timestamp of the log, and that timestamp; -1 and -1
-// if no record has any. Batches are taken at their headers' word: if a header claims a timestamp that no record of its
-// batch has, the answer is -1 and -1 as well, as it is Kafka's.
-func (l *Log) MaxTimestamp(ctx context.Context) (record.Offset, int64, error) {
-	for {
-		newest := int64(noTimestamp)
-		v := l.view.Load()
-		for _, s := range v.segments {
-			if err := ctx.Err(); err != nil {
-				return -1, -1, err
-			}
-			if !s.hold() {
-				if err := l.ifClosed(); err != nil {
-					return -1, -1, err
-				}
-				continue
-			}
-			ts, err := l.maxTime(s, v.start)
-			if l.survey(ctx, s, err) {
-				ts, err = l.maxTime(s, v.start)
-			}
-			s.release()
-			if err != nil {
-				return -1, -1, l.readError(err)
-			}
-			newest = max(newest, ts)
-		}
-		if newest == noTimestamp {
-			return -1, -1, l.ifClosed()
-		}
-		if at, ts, err := l.OffsetForTime(ctx, newest); err != nil || at >= 0 {
-			return at, ts, err
-		}
-		if l.view.Load().start == v.start {
-			return -1, -1, nil
-		}
-		// It went between the two looks, and what is left decides.
-	}
-}
-
-// maxTime returns the largest timestamp of a held segment's records at or above an offset.
-func (l *Log) maxTime(s *Segment, start record.Offset) (int64, error) {
-	if err := l.prepare(s); err != nil {
-		return noTimestamp, err
-	}
-	if s.base >= start {
-		return s.maxTime.Load(), nil
-	}
-	f, err := s.file.pin()
-	if err != nil {
-		return noTimestamp, err
-	}
-	defer s.file.unpin()
-	newest := int64(noTimestamp)
-	p, err := s.find(f, start, s.size.Load())
-	if err == nil && p.base < start {
-		// The start lies inside this batch: only what is behind it counts.
-		if newest, err = l.dir.maxTimeFrom(s, f, p, start); err == nil {
-			p, err = s.find(f, p.end, s.size.Load())
-		}
-	}
-	if err == nil {
-		w := s.walk(f, p.pos, s.size.Load())
-		defer w.done()
-		var h record.Header
-		for h, err = w.peek(); err == nil; h, err = w.peek() {
-			newest = max(newest, h.MaxTimestamp())
-			w.skip(h)
-		}
-	}
-	if err == io.EOF {
-		err = nil
-	}
-	return newest, err
-}
-
-// recordAt returns the first record of a batch at or after both an offset and a timestamp; -1 and -1 if there is
-// none. A batch with the log's append time has that one time for all its records.
-func (d *Dir) recordAt(s *Segment, f io.ReaderAt, p place, start record.Offset, unixMilli int64) (record.Offset, int64, error) {
-	found, ts := record.Offset(-1), int64(-1)
-	err := d.eachRecord(s, f, p, func(o record.Offset, t int64) bool {
-		if o < start || t < unixMilli {
-			return true
-		}
-		found, ts = o, t
-		return false
-	})
-	return found, ts, err
-}
-
-// maxTimeFrom returns the largest timestamp of a batch's records at or above an offset.
-func (d *Dir) maxTimeFrom(s *Segment, f io.ReaderAt, p place, start record.Offset) (int64, error) {
-	newest := int64(noTimestamp)
-	err := d.eachRecord(s, f, p, func(o record.Offset, t int64) bool {
-		if o >= start {
-			newest = max(newest, t)
-		}
-		return true
-	})
-	return newest, err
-}
-
-// eachRecord calls fn with the offset and the timestamp of each record of a batch until fn returns false. A batch may be
-// large, and many may ask at once: no more are looked into at a time than there are processors.
-func (d *Dir) eachRecord(s *Segment, f io.ReaderAt, p place, fn func(record.Offset, int64) bool) error {
-	d.lookups <- struct{}{}
-	defer func() { <-d.lookups }()
-	buf := make([]byte, p.size)
-	if _, err := f.ReadAt(buf, p.pos); err != nil {
-		return err
-	}
-	b, _, err := record.Parse(buf)
-	if err == nil {
-		err = b.Verify()
-	}
-	if err != nil {
-		return s.corrupt(p.pos, p.base, err)
-	}
-	for r, err := range b.Records(d.decompressor) {
-		if errors.Is(err, record.ErrTooLarge) {
-			return fmt.Errorf("%s: %w", s.path, err) // nothing is wrong with the file
-		}
-		if err != nil {
-			return s.corrupt(p.pos, p.base, err)
-		}
-		if !fn(r.Offset, r.Timestamp) {
-			return nil
-		}
-	}
-	return nil
 }

@@ -26,6 +26,7 @@ type recovered struct {
 	hasFolder bool
 	// checkpointed is where a checkpoint stands that spares the next open everything, if nothing is written before it.
 	checkpointed record.Offset
+	cleaned      cleaned
 }
 
 // recovery opens the folder of one log after whatever has happened to it.
@@ -56,7 +57,7 @@ type recovery struct {
 // recoverLog opens the log's folder, and returns an empty log where there is none.
 func recoverLog(ctx context.Context, l *Log) (recovered, error) {
 	r := &recovery{l: l, d: l.dir, unproven: l.dir.doubts(l.id.Folder()), result: recovered{lastEpoch: -1}}
-	found, err := r.look()
+	found, err := r.look(ctx)
 	if err == nil && found {
 		r.result.hasFolder = true
 		err = r.segments(ctx)
@@ -192,7 +193,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 func (r *recovery) checkEnd(i int, c *checker) {
 	switch {
 	case c.torn != nil || c.next == noNext || c.least >= c.next || c.next <= r.start || r.files[i].foreign:
-	case c.settled || c.syncedTo >= c.next:
+	case r.rests(i) || c.syncedTo >= c.next || r.told() >= c.next:
 		if !r.l.cfg.Load().Compact {
 			c.lost(c.size, errMissing)
 		}
@@ -253,6 +254,12 @@ func (r *recovery) settled(i int) bool {
 			return true
 		}
 	}
+	return r.rests(i)
+}
+
+// rests says whether something that is known rests on all up to the segment behind the i-th. A proof that the log once
+// came to a segment of which nothing is left does not.
+func (r *recovery) rests(i int) bool {
 	later := r.files[i+1:]
 	if len(later) == 0 {
 		return false
@@ -319,11 +326,16 @@ func (r *recovery) readNotes(segments []*Segment) error {
 		if r.point != nil && s.base < r.point.base {
 			continue
 		}
+		if r.files[i].swap != "" { // an index of that name is of another file
+			r.files[i].own = true
+			continue
+		}
 		st, err := s.idx.Load().load(s.size.Load())
 		if err := readable(err); err != nil {
 			return err
 		}
-		r.files[i].own = !errors.Is(err, fs.ErrNotExist)
+		described := slices.ContainsFunc(r.proofs, func(p proof) bool { return p.base == s.base })
+		r.files[i].own = described || !errors.Is(err, fs.ErrNotExist)
 		r.files[i].noteProof(st.synced, st.syncedTo)
 		r.sameBoot = r.d.bootMark != 0 && st.bootMark == r.d.bootMark // the last one's counts
 		s.idx.Load().count.Store(0)

@@ -108,6 +108,16 @@ func (r *reserve) with(p purpose, f func() error) error {
 	return err
 }
 
+// spare returns the error of a full disk if what is to be written would leave less than what is held back: it is for what
+// may fail, and must not make others fail.
+func (r *reserve) spare(n int64) error {
+	free, err := r.fs.Free(filepath.Dir(r.path))
+	if err == nil && free < n+r.piece*int64(r.count) {
+		return fmt.Errorf("%d bytes are free and %d are to be left: %w", free, r.piece*int64(r.count), syscall.ENOSPC)
+	}
+	return nil
+}
+
 // noteFull notes that something did not fit.
 func (r *reserve) noteFull(cause error) {
 	r.refused.Store(true)

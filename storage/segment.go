@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"segue/storage/record"
@@ -63,6 +64,18 @@ type Segment struct {
 
 	damage   atomic.Pointer[[]span] // what recovery, or the making of the index, found unsound
 	surveyed atomic.Bool            // all of it was read for damage since it was opened
+
+	making   sync.Mutex             // held by who makes the index again, and by the exchange for another segment
+	replaced atomic.Bool            // another segment has taken its place, and perhaps its files' names
+	swap     atomic.Pointer[string] // where its data is as long as that has not got its own name; nil then
+}
+
+// dataPath is where the segment's data is.
+func (s *Segment) dataPath() string {
+	if p := s.swap.Load(); p != nil {
+		return *p
+	}
+	return s.path + dataSuffix
 }
 
 // span is a stretch of a segment that holds no sound batch: the bytes from..to, where the offsets low..high-1 are
@@ -94,7 +107,7 @@ const noTimestamp = -1
 
 func newSegment(d *Dir, folder string, base record.Offset, indexLimit int64) *Segment {
 	s := &Segment{dir: d, base: base, path: filepath.Join(folder, segmentName(base))}
-	s.file = newHandle(d.handles, func() (vfs.File, error) { return d.fs.OpenFile(s.path + dataSuffix) })
+	s.file = newHandle(d.handles, func() (vfs.File, error) { return d.fs.OpenFile(s.dataPath()) })
 	s.idx.Store(newIndex(d.fs, d.handles, s.path+indexSuffix, base, indexLimit))
 	s.maxTime.Store(noTimestamp)
 	s.holds.Store(1)
@@ -121,7 +134,7 @@ func (s *Segment) release() {
 	}
 	s.shut()
 	if l := s.droppedBy.Load(); l != nil {
-		s.dir.cleaner.remove(trash{log: l, paths: []string{s.path + dataSuffix, s.path + indexSuffix}})
+		s.dir.cleaner.remove(trash{log: l, paths: []string{s.dataPath(), s.path + indexSuffix}})
 	}
 }
 
@@ -141,7 +154,7 @@ func (s *Segment) drop(by *Log) {
 
 // corrupt returns the error for bytes at a position that are not a sound batch.
 func (s *Segment) corrupt(position int64, offset record.Offset, cause error) error {
-	return &CorruptError{File: s.path + dataSuffix, Position: position, Offset: offset, Err: cause}
+	return &CorruptError{File: s.dataPath(), Position: position, Offset: offset, Err: cause}
 }
 
 // find returns the first batch that holds an offset at or above from, looking at the bytes below limit. io.EOF says
@@ -272,6 +285,11 @@ var errMissing = errors.New("the segment that held these offsets is not there")
 
 // rebuild makes the index of a sealed segment again from its batches and puts it in the place of the old one.
 func (s *Segment) rebuild(next record.Offset, gaps bool) error {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.replaced.Load() {
+		return ErrClosed // the place of its index is another's
+	}
 	f, err := s.file.pin()
 	if err != nil {
 		return err
@@ -350,9 +368,8 @@ func (b *indexBuilder) add(batch record.Batch, pos, maxBefore int64) {
 	}
 }
 
-// write makes an index file of the entries, in the place of the one at path. Left open, it is made again at the
-// next open, which a damaged segment needs so that its damage is found again.
-func (b *indexBuilder) write(d *Dir, path string, dataSize int64, closed bool) (*index, error) {
+// encode returns an index file of the entries, for a segment of that many bytes.
+func (b *indexBuilder) encode(dataSize int64, closed bool) []byte {
 	n := int64(len(b.entries))
 	buf := make([]byte, indexHeaderSize+n*indexEntrySize)
 	copy(buf, indexMagic)
@@ -366,6 +383,13 @@ func (b *indexBuilder) write(d *Dir, path string, dataSize int64, closed bool) (
 	if !closed {
 		order.PutUint32(buf[12:], indexOpen)
 	}
+	return buf
+}
+
+// write makes an index file of the entries, in the place of the one at path. Left open, it is made again at the
+// next open, which a damaged segment needs so that its damage is found again.
+func (b *indexBuilder) write(d *Dir, path string, dataSize int64, closed bool) (*index, error) {
+	buf := b.encode(dataSize, closed)
 	if err := writeFile(d.fs, path, buf); err != nil {
 		return nil, err
 	}

@@ -28,8 +28,10 @@ func (w *workload) step() error {
 		return w.deleteRecords(s)
 	case k < 77:
 		return w.save(s)
-	case k < 83:
+	case k < 81:
 		return w.clean()
+	case k < 83+w.thinning():
+		return w.compact()
 	case k < 89:
 		return w.pause(time.Duration(1+w.r.IntN(5)) * time.Second)
 	case k < 92:
@@ -79,11 +81,11 @@ func (w *workload) append(s *slot) error {
 	_, _, end := s.log.Bounds()
 	size := [...]int{30, 300, 3000}[w.r.IntN(3)]
 	now := time.Now().UnixMilli() + w.r.Int64N(2000) - 1000
-	batch := numbered(w.t, end, 1+w.r.IntN(4), now, w.r.IntN(size), record.None)
+	batch, keys := w.batch(end, now, w.r.IntN(size))
 	batch.SetBaseOffset(end)
 	batch.SetLeaderEpoch(w.epoch)
 	w.mu.Lock()
-	s.tries = append(s.tries, try{base: end, next: batch.NextOffset(), data: slices.Clone(batch.Bytes()), time: now, epoch: w.epoch})
+	s.tries = append(s.tries, try{base: end, next: batch.NextOffset(), data: slices.Clone(batch.Bytes()), time: now, epoch: w.epoch, keys: keys})
 	w.mu.Unlock()
 	base, next, err := s.log.Append(context.Background(), w.epoch, batch)
 	if err != nil {

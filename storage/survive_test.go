@@ -80,11 +80,29 @@ func (w *workload) files() (all [slotCount]map[string]string, err error) {
 		if id, known, _ := readMetadata(w.fs, folder); s.fate != alive || known && id != s.id.TopicID {
 			continue
 		}
-		if all[i], err = contents(w.fs, folder, dataSuffix, cutSuffix); err != nil {
+		if all[i], err = contents(w.fs, folder, dataSuffix, cutSuffix, swapSuffix); err != nil {
 			return all, err
 		}
+		takePlaces(all[i])
 	}
 	return all, nil
+}
+
+// takePlaces does to the contents of a folder what an open does with segments that are to take the place of others.
+func takePlaces(files map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		from, to, ok := parseSwap(name)
+		if !ok {
+			continue
+		}
+		for other := range files {
+			if base, isData := parseSegmentName(other); isData && from <= base && base < to {
+				delete(files, other)
+			}
+		}
+		files[segmentName(from)+dataSuffix] = files[name]
+	}
+	maps.DeleteFunc(files, func(name, _ string) bool { return strings.Contains(name, swapSuffix) })
 }
 
 // checkCuts accounts for every byte that was in a data file: it is still there, it was moved to a file of what was cut,

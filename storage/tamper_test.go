@@ -10,6 +10,7 @@ type tampered struct {
 	truncate func(f vfs.File, size int64) error
 	syncDir  func(fsys vfs.FS, name string) error
 	rename   func(fsys vfs.FS, from, to string) error
+	remove   func(fsys vfs.FS, name string) error
 	bulk     func(s vfs.Syncer) error
 }
 
@@ -36,6 +37,13 @@ func (t *tampered) Rename(from, to string) error {
 		return t.rename(t.FS, from, to)
 	}
 	return t.FS.Rename(from, to)
+}
+
+func (t *tampered) Remove(name string) error {
+	if t.remove != nil {
+		return t.remove(t.FS, name)
+	}
+	return t.FS.Remove(name)
 }
 
 func (t *tampered) BulkSync(dir string) (vfs.Syncer, bool) {

@@ -223,6 +223,7 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 
 func (v *verifier) sideFile(e vfs.Entry) error {
 	_, isSegment := parseSegmentName(strings.TrimSuffix(strings.TrimSuffix(e.Name, indexSuffix), dataSuffix) + dataSuffix)
+	_, _, isSwap := parseSwap(e.Name)
 	switch {
 	case e.Dir:
 		v.note(e.Name, "a directory", outcomeLeft)
@@ -233,6 +234,8 @@ func (v *verifier) sideFile(e vfs.Entry) error {
 			return err
 		}
 		v.whole(e.Name, err, outcomeIgnored)
+	case isSwap:
+		v.note(e.Name, "compaction has written it to take the place of others", "the next start puts it in their place")
 	case strings.HasSuffix(e.Name, tempSuffix):
 		v.note(e.Name, "left of a file that was being replaced", "the next start removes it")
 	case strings.Contains(e.Name, cutSuffix):

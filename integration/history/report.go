@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +41,11 @@ const (
 	EpochBack           Name = "epoch-back"           // the leader epoch goes back
 	EpochChanged        Name = "epoch-changed"        // the leader epoch of a record has changed
 	NothingWorked       Name = "nothing-worked"       // a kind of operation was tried and never succeeded
+
+	TwoOwners      Name = "two-owners"      // a partition was two members' of a group at once
+	CommitLost     Name = "commit-lost"     // an offset that a group had committed is lost, or goes back
+	CommitInvented Name = "commit-invented" // a group has an offset that nobody committed
+	Unprocessed    Name = "unprocessed"     // no member of a group was given a record
 )
 
 // Finding is something that cannot be.
@@ -91,6 +97,15 @@ func (r *Report) add(f Finding, ops ...*Op) {
 	r.Findings = append(r.Findings, f)
 }
 
+// Without returns the report without what one check found.
+func (r *Report) Without(n Name) *Report {
+	other := *r
+	other.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Check == n })
+	other.Found = maps.Clone(r.Found)
+	delete(other.Found, n)
+	return &other
+}
+
 // Err returns an error that tells of the findings; nil if there are none.
 func (r *Report) Err() error {
 	if len(r.Findings) == 0 {
@@ -109,7 +124,7 @@ func (r *Report) Err() error {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "\n%v", f)
 	}
-	return fmt.Errorf("no sound log has this history: %s", b.String())
+	return fmt.Errorf("no sound broker has this history: %s", b.String())
 }
 
 // String sums up the operations.

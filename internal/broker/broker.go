@@ -72,6 +72,7 @@ type Broker struct {
 	dirs       []*storage.Dir
 	catalog    *local.Store
 	partitions *partition.Manager
+	groups     *groups
 	topics     *topics
 	placement  *placement.Single
 	fetch      *fetch.Handler
@@ -132,6 +133,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		Parallel: b.settings.Load().Broker().RecoveryThreads * len(b.dirs),
 		Log:      c.Log,
 	})
+	b.groups = newGroups(b.settings.Load, b.catalog, b.partitions, c.Log)
 	if err := b.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -143,7 +145,7 @@ func (b *Broker) Start() {
 	if b.console != nil {
 		b.serving.Go(func() { b.ended(b.console.Serve()) })
 	}
-	b.topics = followTopics(b.catalog, b.partitions, b.settings.Load, b.config.Log)
+	b.topics = followTopics(b.catalog, b.partitions, b.groups, b.settings.Load, b.config.Log)
 	b.serving.Go(func() { b.ended(b.server.Serve(b.life)) })
 	b.ready.Store(true)
 	b.report()
@@ -160,14 +162,23 @@ func (b *Broker) ended(err error) {
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.ready.Store(false)
 	var errs []error
-	within := func(f func(context.Context) error) {
+	patiently := func(f func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, stopPatience)
 		defer cancel()
-		errs = append(errs, f(ctx))
+		return f(ctx)
+	}
+	within := func(f func(context.Context) error) { errs = append(errs, patiently(f)) }
+	// Side by side: members of groups who wait for others would have the server wait for them.
+	var waiting sync.WaitGroup
+	var groupsErr error
+	if b.groups != nil {
+		waiting.Go(func() { groupsErr = patiently(b.groups.close) })
 	}
 	if b.server != nil {
 		within(b.server.Shutdown)
 	}
+	waiting.Wait()
+	errs = append(errs, groupsErr)
 	if b.topics != nil {
 		b.topics.close()
 	}
@@ -207,15 +218,17 @@ func (b *Broker) findLimits() {
 // openDirs opens the log directories.
 func (b *Broker) openDirs() error {
 	s := b.settings.Load().Broker()
+	options := storage.Options{
+		FS:            b.config.FS,
+		Log:           b.config.Log,
+		Reserve:       b.config.Tuning.ReserveBytes,
+		CleanInterval: s.RetentionCheckInterval,
+		OpenFiles:     b.limits.openFiles,
+		Decompressor:  b.unpacker,
+	}
+	compaction(&options, s, b.limits.keyBytes)
 	for _, path := range s.LogDirs {
-		d, err := storage.OpenDir(path, storage.Options{
-			FS:            b.config.FS,
-			Log:           b.config.Log,
-			Reserve:       b.config.Tuning.ReserveBytes,
-			CleanInterval: s.RetentionCheckInterval,
-			OpenFiles:     b.limits.openFiles,
-			Decompressor:  b.unpacker,
-		})
+		d, err := storage.OpenDir(path, options)
 		if err != nil {
 			return err
 		}
@@ -223,6 +236,20 @@ func (b *Broker) openDirs() error {
 	}
 	return nil
 }
+
+// compaction sets what each log directory is told about compaction: its share of what all of them may take.
+func compaction(o *storage.Options, s config.BrokerSettings, memory int64) {
+	dirs := len(s.LogDirs)
+	if o.Compactors = (s.CleanerThreads + dirs - 1) / dirs; !s.CleanerEnabled || s.CleanerThreads <= 0 {
+		o.Compactors = -1
+	}
+	o.CompactBackoff = max(s.CleanerBackoff, minCleanerBackoff)
+	o.CompactMemory = max(1, min(s.CleanerMemory, memory)/int64(dirs))
+	o.CompactBytesPerSecond = s.CleanerBytesPerSecond / float64(dirs)
+}
+
+// minCleanerBackoff keeps a cleaner that has nothing to do from looking for it all the time.
+const minCleanerBackoff = 10 * time.Millisecond
 
 // catalogConfig is the log configuration of the catalog: everything synced, nothing deleted but behind a snapshot.
 func catalogConfig(t Tuning) storage.Config {
@@ -293,6 +320,7 @@ func (b *Broker) listen(ctx context.Context) error {
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
+		Groups:        b.groups.coordinator,
 		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener
@@ -344,6 +372,7 @@ func (b *Broker) listenConsole(addr string) error {
 				f := b.fetch.Stats()
 				return console.SessionStats{Sessions: f.Sessions, Partitions: f.SessionPartitions, Evictions: f.Evictions}
 			},
+			Groups: func() console.GroupStats { return b.groups.stats(b.settings.Load().Broker().Groups.LagSeries) },
 			Limits: func() console.LimitStats {
 				return console.LimitStats{
 					Memory: b.memory.bytes, Connections: b.limits.connections, Partitions: b.limits.partitions,

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"segue/internal/config"
+	"segue/storage"
 	"segue/storage/record"
 )
 
@@ -258,15 +261,43 @@ func TestPartitionConfig(t *testing.T) {
 	layers := settings(t, t.TempDir(), "log.retention.ms=5000", "message.max.bytes=4242")
 	c := partitionConfig(layers, map[string]string{
 		"segment.bytes": "1048576", "cleanup.policy": "compact,delete", "message.timestamp.type": "LogAppendTime",
-		"compression.type": "zstd", "compression.zstd.level": "7", "flush.messages": "10",
+		"compression.type": "zstd", "compression.zstd.level": "7", "flush.messages": "10", "delete.retention.ms": "3000",
+		"min.cleanable.dirty.ratio": "0.25", "min.compaction.lag.ms": "7", "max.compaction.lag.ms": "8",
 	})
 	switch {
 	case c.Log.RetentionAge != 5*time.Second, c.MaxMessageBytes != 4242, c.Log.SegmentBytes != 1<<20,
 		!c.Log.Compact, !c.Log.Delete, c.TimestampType != record.LogAppendTime, c.Log.FlushMessages != 10,
+		c.Log.TombstoneAge != 3*time.Second, c.Log.MinDirtyRatio != 0.25, c.Log.MinCompactionLag != 7*time.Millisecond,
+		c.Log.MaxCompactionLag != 8*time.Millisecond, c.Log.SegmentAge != 8*time.Millisecond,
 		!c.Recompress, c.Compression != record.Compression{Codec: record.Zstd, Level: 7}:
 		t.Fatalf("%+v", c)
 	}
 	if c := partitionConfig(layers, nil); c.Recompress || c.Log.FlushMessages != 1 || c.TimestampType != record.CreateTime {
 		t.Fatalf("%+v", c)
+	}
+}
+
+func TestCompactionSettings(t *testing.T) {
+	const memory = 1 << 30
+	for _, test := range []struct {
+		overrides []string
+		memory    int64
+		want      storage.Options
+	}{
+		{nil, memory, storage.Options{Compactors: 1, CompactBackoff: 15 * time.Second, CompactMemory: 128 << 20, CompactBytesPerSecond: math.MaxFloat64}},
+		{[]string{"log.cleaner.enable=false"}, memory,
+			storage.Options{Compactors: -1, CompactBackoff: 15 * time.Second, CompactMemory: 128 << 20, CompactBytesPerSecond: math.MaxFloat64}},
+		{[]string{"log.cleaner.threads=0", "log.cleaner.backoff.ms=0"}, memory,
+			storage.Options{Compactors: -1, CompactBackoff: minCleanerBackoff, CompactMemory: 128 << 20, CompactBytesPerSecond: math.MaxFloat64}},
+		{[]string{"log.dirs=a,b", "log.cleaner.threads=3", "log.cleaner.dedupe.buffer.size=2000", "log.cleaner.io.max.bytes.per.second=500",
+			"log.cleaner.backoff.ms=100"}, memory,
+			storage.Options{Compactors: 2, CompactBackoff: 100 * time.Millisecond, CompactMemory: 1000, CompactBytesPerSecond: 250}},
+		{nil, 5000, storage.Options{Compactors: 1, CompactBackoff: 15 * time.Second, CompactMemory: 5000, CompactBytesPerSecond: math.MaxFloat64}},
+	} {
+		var got storage.Options
+		compaction(&got, settings(t, t.TempDir(), test.overrides...).Broker(), test.memory)
+		if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%v: %+v, want %+v", test.overrides, got, test.want)
+		}
 	}
 }

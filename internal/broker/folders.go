@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"segue/internal/catalog"
@@ -54,8 +55,9 @@ func checkFolders(ctx context.Context, dirs []*storage.Dir, image *catalog.Image
 		"folders, move them elsewhere", place, names, place)
 }
 
-// isKnown says whether the catalog knows what a folder is of. One without a topic id is known by its name; if the name means
-// nothing either, it matters only if it holds batches.
+// isKnown says whether the catalog knows what a folder is of. One without a topic id, which a power cut may leave of a first
+// write that was never synced, is known by its name, that of a topic which is being deleted too; if the name means nothing
+// either, it matters only if it holds batches.
 func isKnown(d *storage.Dir, id storage.Identity, image *catalog.Image) (bool, error) {
 	if id.Topic == local.Topic {
 		return true, nil
@@ -64,6 +66,9 @@ func isKnown(d *storage.Dir, id storage.Identity, image *catalog.Image) (bool, e
 		return image.Knows(id.TopicID), nil
 	}
 	if _, ok := image.Topic(id.Topic); ok {
+		return true, nil
+	}
+	if slices.ContainsFunc(image.Deleting(), func(t *catalog.Topic) bool { return t.Name == id.Topic }) {
 		return true, nil
 	}
 	n, err := d.Bytes(id)

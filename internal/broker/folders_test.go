@@ -11,6 +11,9 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"segue/internal/catalog"
+	"segue/storage"
 )
 
 // TestCatalogThatIsNotTheDatas starts brokers on directories whose catalog is missing, damaged, or older than the data.
@@ -118,4 +121,32 @@ func TestFoldersWithoutATopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, dir)
+}
+
+// TestFolderOfATopicThatIsBeingDeleted: a power cut may leave a folder its name, though its topic's deletion is durable, and
+// of its first write the data without the topic id.
+func TestFolderOfATopicThatIsBeingDeleted(t *testing.T) {
+	path := t.TempDir()
+	for _, folder := range []string{"going-0", "unknown-0"} {
+		if err := os.MkdirAll(filepath.Join(path, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, folder, "00000000000000000000.log"), []byte("batches"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := storage.OpenDir(path, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	topic := catalog.CreateTopic{Name: "going", ID: catalog.NewTopicID(), Partitions: 1, ReplicationFactor: 1}
+	image, err := new(catalog.Image).Apply(topic, catalog.DeleteTopic{ID: topic.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = checkFolders(t.Context(), []*storage.Dir{d}, image)
+	if err == nil || strings.Contains(err.Error(), "going-0") || !strings.Contains(err.Error(), "unknown-0") {
+		t.Error(err)
+	}
 }

@@ -21,6 +21,7 @@ type ledger struct {
 	topics    *topicPromise
 	records   *recordPromise
 	producers *producerPromise
+	groups    *groupPromise
 }
 
 // promise is one kind of what a ledger holds. Whoever asks for something notes it before, whoever is answered notes it
@@ -36,18 +37,20 @@ func newLedger() *ledger {
 	return &ledger{
 		identity: &identityPromise{}, topics: newTopicPromise(),
 		records: &recordPromise{logs: map[place]*toldLog{}}, producers: &producerPromise{sessions: map[session]*sequence{}},
+		groups: newGroupPromise(),
 	}
 }
 
 // promises returns all kinds, in the order in which they are audited.
 func (l *ledger) promises() []promise {
-	return []promise{l.identity, l.topics, l.records, &historyPromise{}, l.producers}
+	return []promise{l.identity, l.topics, l.records, &historyPromise{}, l.producers, l.groups}
 }
 
 // copy returns what the ledger holds now. The caller holds the lock.
 func (l *ledger) copy() *ledger {
 	return &ledger{
 		identity: l.identity.copy(), topics: l.topics.copy(), records: l.records.copy(), producers: l.producers.copy(),
+		groups: l.groups.copy(),
 	}
 }
 
@@ -88,7 +91,7 @@ func (a *audit) run() {
 	}
 }
 
-// look reads the metadata of all topics and all their records.
+// look reads the metadata of all topics and all records of those that clients write to.
 func (a *audit) look() error {
 	if err := a.lookAtTopics(); err != nil {
 		return err
@@ -104,6 +107,9 @@ func (a *audit) look() error {
 	a.logs = map[place]*foundLog{}
 	for at, start := range starts {
 		t := a.topics[at.topic]
+		if t.isInternal() {
+			continue
+		}
 		if a.logs[at], err = a.lookAtLog(t, at.partition, start.Offset, highs[at].Offset); err != nil {
 			return fmt.Errorf("partition %d of %s: %w", at.partition, t, err)
 		}

@@ -15,6 +15,7 @@ type limits struct {
 	unpackBytes  int   // what one batch may unpack to where the broker looks inside
 	unpackTurns  int   // batches that are unpacked at a time
 	openFiles    int   // files and mappings of logs
+	keyBytes     int64 // of the keys that compaction remembers
 }
 
 // wishes are the limits that were set by hand, 0 where none was. They count, whatever the memory; only that there
@@ -49,6 +50,7 @@ const (
 	answerShare     = 8
 	unpackShare     = 8 // for one batch, which takes little more than it unpacks to
 	sessionShare    = 40
+	keyShare        = 100
 )
 
 // The least that is of use, however little memory there is, and the most that is, however much there is.
@@ -58,6 +60,7 @@ const (
 	minAnswers, maxAnswers        = 2 << 20, 1 << 30
 	minUnpack, maxUnpack          = 1 << 20, 256 << 20
 	minSessions, maxSessions      = 1 << 10, 1 << 20
+	minKeys, maxKeys              = 256 << 10, 1 << 30
 )
 
 const (
@@ -86,6 +89,7 @@ func limitsFor(m memory, descriptors, processors int, set wishes) limits {
 	l.requestBytes = share(requestShare, minRequests, maxRequests)
 	l.answerBytes = share(answerShare, minAnswers, maxAnswers)
 	l.sessionParts = int(share(sessionShare*sessionCost, minSessions, maxSessions))
+	l.keyBytes = share(keyShare, minKeys, maxKeys)
 	l.unpackBytes = int(share(unpackShare, minUnpack, maxUnpack))
 	l.unpackTurns = int(min(max(usable/unpackShare/int64(l.unpackBytes), 1), int64(processors)))
 	l.connections = int(share(connectionShare*connectionCost, minConnections, math.MaxInt32))

@@ -15,10 +15,12 @@ import (
 	"segue/storage/record"
 )
 
-// topics keeps the open partitions in step with the catalog: each image is followed before the commit that made it
-// returns, so a topic that a client was told of is there, and one that was deleted is not.
+// topics keeps the open partitions, and the coordinator's shards with them, in step with the catalog: each image is
+// followed before the commit that made it returns, so a topic that a client was told of is there, and one that was
+// deleted is not.
 type topics struct {
 	partitions *partition.Manager
+	groups     *groups
 	store      catalog.Store
 	settings   func() *config.Layers
 	log        zerolog.Logger
@@ -28,6 +30,8 @@ type topics struct {
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
 	unwatch func()
+
+	mu sync.Mutex // is held by who opens and deletes partitions: follow, and mend
 }
 
 // goneQueue is how many deleted topics may wait for the purger. What does not fit is purged at the next start.
@@ -37,14 +41,15 @@ const goneQueue = 1 << 12
 const parallelDeletes = 16
 
 // followTopics opens the partitions of the catalog's newest image and follows it from then on, until close.
-func followTopics(store catalog.Store, partitions *partition.Manager, settings func() *config.Layers, log zerolog.Logger) *topics {
+func followTopics(store catalog.Store, partitions *partition.Manager, g *groups, settings func() *config.Layers, log zerolog.Logger) *topics {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &topics{
-		partitions: partitions, store: store, settings: settings, log: log,
+		partitions: partitions, groups: g, store: store, settings: settings, log: log,
 		gone: make(chan [16]byte, goneQueue), stop: stop,
 	}
 	t.stopped.Go(func() { t.purge(ctx) })
 	t.unwatch = store.Watch(t.follow)
+	t.stopped.Go(func() { t.mend(ctx) })
 	return t
 }
 
@@ -59,14 +64,21 @@ func (t *topics) close() {
 func (t *topics) follow(prev, next *catalog.Image) {
 	ctx := context.Background() // what the catalog holds has to come true, whoever asked for it
 	settings := t.settings()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	known := make(map[[16]byte]bool)
 	for _, topic := range prev.Deleting() {
 		known[topic.ID] = true
 	}
 	var deletes errgroup.Group
 	deletes.SetLimit(parallelDeletes)
+	deleted := false
 	for _, topic := range next.Deleting() {
 		if !known[topic.ID] {
+			deleted = true
+			if topic.Name == catalog.GroupOffsetsTopic {
+				t.groups.unload()
+			}
 			deletes.Go(func() error {
 				t.delete(ctx, topic)
 				return nil
@@ -87,14 +99,20 @@ func (t *topics) follow(prev, next *catalog.Image) {
 			t.partitions.Configure(topic.ID, c)
 		}
 		for p := from; p < topic.Partitions; p++ {
-			openings = append(openings, partition.Opening{
-				Identity: storage.Identity{Topic: topic.Name, TopicID: topic.ID, Partition: p},
-				Epoch:    next.StartCount(), Config: c,
-			})
+			openings = append(openings, opening(topic, p, next.StartCount(), c))
 		}
 	}
 	if len(openings) > 0 {
 		t.open(ctx, openings)
+	}
+	if deleted {
+		t.groups.topicsDeleted(t.groups.runtime.Shards()...)
+	}
+}
+
+func opening(topic *catalog.Topic, number, epoch int32, c partition.Config) partition.Opening {
+	return partition.Opening{
+		Identity: storage.Identity{Topic: topic.Name, TopicID: topic.ID, Partition: number}, Epoch: epoch, Config: c,
 	}
 }
 
@@ -111,6 +129,11 @@ func (t *topics) open(ctx context.Context, openings []partition.Opening) {
 	})
 	if err != nil {
 		t.log.Error().Err(err).Msg("partitions are offline")
+	}
+	for _, o := range openings {
+		if o.Identity.Topic == catalog.GroupOffsetsTopic {
+			t.groups.load(o.Identity.TopicID, o.Identity.Partition)
+		}
 	}
 }
 
@@ -148,7 +171,9 @@ func partitionConfig(settings *config.Layers, overrides map[string]string) parti
 			SegmentBytes: s.SegmentBytes, SegmentAge: s.SegmentAge, SegmentJitter: s.SegmentJitter,
 			IndexBytes: s.IndexBytes, IndexInterval: s.IndexInterval,
 			FlushMessages: s.FlushMessages, FlushInterval: s.FlushInterval,
-			Delete: s.Delete, Compact: s.Compact, RetentionBytes: s.RetentionBytes, RetentionAge: s.Retention,
+			Delete: s.Delete, Compact: s.Compact, TombstoneAge: s.DeleteRetention, MinDirtyRatio: s.MinCleanableRatio,
+			MinCompactionLag: s.MinCompactionLag, MaxCompactionLag: s.CompactionLag,
+			RetentionBytes: s.RetentionBytes, RetentionAge: s.Retention,
 		},
 		MaxMessageBytes:    s.MaxMessageBytes,
 		TimestampBeforeMax: s.TimestampBeforeMax,

@@ -93,8 +93,12 @@ func (l *life) actions() []func(*user) error {
 	var actions []func(*user) error
 	for range 1 + l.rand.IntN(usersOfALife) {
 		switch k := l.rand.IntN(100); {
-		case k < 60:
+		case k < 50:
 			actions = append(actions, (*user).produce)
+		case k < 57:
+			actions = append(actions, (*user).commit)
+		case k < 60:
+			actions = append(actions, (*user).rebalance)
 		case k < 75:
 			actions = append(actions, (*user).consume)
 		case k < 80:
@@ -330,6 +334,7 @@ func (c *user) deleteTopic(again bool) error {
 		c.ledger.topics.deleted(t.id)
 		c.ledger.records.forget(t.id)
 		c.ledger.producers.forget(t.id)
+		c.ledger.groups.forget(t.id)
 		unlock()
 	case c.faulty && err == kerr.KafkaStorageError: // it may be gone after all
 	default:

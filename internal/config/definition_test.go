@@ -48,7 +48,7 @@ func TestTablesAreKafkas(t *testing.T) {
 		own   []string
 	}{
 		{"testdata/kafka-topic.tsv", Topic(), nil},
-		{"testdata/kafka-broker.tsv", Broker(), []string{"http.listener", "max.partitions"}},
+		{"testdata/kafka-broker.tsv", Broker(), []string{"http.listener", "max.partitions", "metrics.group.lag.max.series"}},
 	} {
 		all := facts(t, test.file)
 		if test.table.Len() != len(all)+len(test.own) {

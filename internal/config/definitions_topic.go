@@ -15,7 +15,7 @@ var topicRows = []row{
 			"or a codec's name makes the broker rewrite batches that came otherwise."},
 	{"compression.zstd.level", Int, "3", between(-131072, 22), plain,
 		"Level used when the broker compresses batches with zstd because compression.type asks for it."},
-	{"delete.retention.ms", Long, "86400000", atLeast(0), inert,
+	{"delete.retention.ms", Long, "86400000", atLeast(0), plain,
 		"How long a compacted topic keeps tombstones, which is also the time a reader from offset 0 has to " +
 			"finish and still see every delete."},
 	{"errors.deadletterqueue.group.enable", Boolean, "false", anything, inert,
@@ -56,10 +56,10 @@ var topicRows = []row{
 	{"message.timestamp.type", String, "CreateTime", oneOf("CreateTime", "LogAppendTime"), plain,
 		"Whose clock stamps the records: CreateTime keeps the producer's timestamps, LogAppendTime sets the " +
 			"broker's."},
-	{"min.cleanable.dirty.ratio", Double, "0.5", between(0, 1), inert,
+	{"min.cleanable.dirty.ratio", Double, "0.5", between(0, 1), plain,
 		"The share of a compacted log that must be uncompacted before it is compacted again. Higher means " +
 			"fewer runs and more room for old values."},
-	{"min.compaction.lag.ms", Long, "0", atLeast(0), inert,
+	{"min.compaction.lag.ms", Long, "0", atLeast(0), plain,
 		"How long a record is safe from compaction after it was written."},
 	{"min.insync.replicas", Int, "1", atLeast(1), plain,
 		"How many in-sync replicas, the leader among them, must have a write before acks=all is answered."},

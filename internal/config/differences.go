@@ -39,7 +39,9 @@ func Differences() []Difference {
 // of ssl.* and sasl.* are such too.
 func ReadAtStart() []string {
 	return []string{
-		"config.providers", "listeners", "listener.security.protocol.map", "max.connections", "max.connections.per.ip",
+		"config.providers", "listeners", "listener.security.protocol.map", "log.cleaner.backoff.ms",
+		"log.cleaner.dedupe.buffer.size", "log.cleaner.io.max.bytes.per.second", "log.cleaner.threads",
+		"max.connections", "max.connections.per.ip",
 		"num.recovery.threads.per.data.dir", "principal.builder.class",
 	}
 }
@@ -64,6 +66,9 @@ func defaultsHere(topic bool) map[string]string {
 var ownRows = []row{
 	{"http.listener", String, ":9644", hostPort, plain,
 		"Address on which health and metrics are served over HTTP; an empty value switches it off."},
+	{"metrics.group.lag.max.series", Int, "10000", atLeast(0), plain,
+		"Committed offsets up to which the metrics have offset and lag of each; where there are more, they have the lag of " +
+			"as many groups instead, and tell how many are left out."},
 	{"max.partitions", Int, "", atLeast(1), optional,
 		"Partitions that all topics together may have; a topic that would take them beyond it is refused. Where it is " +
 			"not set it follows from the memory that the process may use. Existing topics are served in any case."},

@@ -35,6 +35,13 @@ func TestDefaultsRun(t *testing.T) {
 		ProducerExpiry: 24 * time.Hour, MaxRequestBytes: 100 << 20,
 		MaxConnectionsPerIP: math.MaxInt32, IdleTimeout: 10 * time.Minute, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
 		DescribeMaxParts: 2000,
+		Groups: GroupSettings{
+			MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: math.MaxInt32,
+			OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute, MaxOffsetMetadata: 4096,
+			LagSeries: 10_000,
+		},
+		CleanerEnabled: true, CleanerThreads: 1, CleanerBackoff: 15 * time.Second,
+		CleanerMemory: 128 << 20, CleanerBytesPerSecond: math.MaxFloat64,
 	}
 	if got := l.Broker(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -54,6 +61,15 @@ func TestDefaultsRun(t *testing.T) {
 	if len(listeners.Bound) != 1 || listeners.Bound[0] != (Listener{"PLAINTEXT", Plaintext, "", 9092}) ||
 		!slices.Equal(listeners.Advertised, listeners.Bound) || listeners.InterBroker != "PLAINTEXT" {
 		t.Errorf("listeners %+v", listeners)
+	}
+}
+
+// What is meant as never must not become a time that is over: that would drop every offset of an idle group.
+func TestLongOffsetsRetention(t *testing.T) {
+	l := static(t, "offsets.retention.minutes=2147483647", "offsets.retention.check.interval.ms=9223372036854775807")
+	const longest = time.Duration(math.MaxInt64)
+	if g := l.Broker().Groups; g.OffsetsRetention != longest || g.OffsetsCheckInterval != longest {
+		t.Errorf("retention %v, interval %v, want %v of both", g.OffsetsRetention, g.OffsetsCheckInterval, longest)
 	}
 }
 

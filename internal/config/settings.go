@@ -21,8 +21,14 @@ type BrokerSettings struct {
 	MaxPartitions     int   // of all topics (max.partitions); 0 for the broker's own choice
 
 	RetentionCheckInterval time.Duration // log.retention.check.interval.ms
-	RecoveryThreads        int           // logs opened side by side, for each directory
-	ProducerExpiry         time.Duration // producer.id.expiration.ms
+	CleanerEnabled         bool          // log.cleaner.enable
+	CleanerThreads         int           // log.cleaner.threads
+	CleanerBackoff         time.Duration // log.cleaner.backoff.ms
+	CleanerMemory          int64         // log.cleaner.dedupe.buffer.size
+	CleanerBytesPerSecond  float64       // log.cleaner.io.max.bytes.per.second
+
+	RecoveryThreads int           // logs opened side by side, for each directory
+	ProducerExpiry  time.Duration // producer.id.expiration.ms
 
 	MaxRequestBytes     int32         // socket.request.max.bytes
 	QueuedRequestBytes  int64         // queued.max.request.bytes; 0 for the broker's own choice
@@ -33,6 +39,32 @@ type BrokerSettings struct {
 	FetchMaxBytes    int32 // fetch.max.bytes
 	FetchSessions    int   // max.incremental.fetch.session.cache.slots
 	DescribeMaxParts int   // partitions in one DescribeTopicPartitions answer (max.request.partition.size.limit)
+
+	Groups GroupSettings
+}
+
+// GroupSettings are the broker configs of consumer groups and their offsets.
+type GroupSettings struct {
+	MinSession, MaxSession time.Duration // group.min.session.timeout.ms, group.max.session.timeout.ms
+	MaxSize                int           // group.max.size
+	InitialRebalanceDelay  time.Duration // group.initial.rebalance.delay.ms
+	OffsetsRetention       time.Duration // offsets.retention.minutes
+	OffsetsCheckInterval   time.Duration // offsets.retention.check.interval.ms
+	MaxOffsetMetadata      int           // offset.metadata.max.bytes
+	LagSeries              int           // metrics.group.lag.max.series
+}
+
+func groupSettings(values map[string]Value) GroupSettings {
+	return GroupSettings{
+		MinSession:            values["group.min.session.timeout.ms"].Millis(),
+		MaxSession:            values["group.max.session.timeout.ms"].Millis(),
+		MaxSize:               int(values["group.max.size"].Int()),
+		InitialRebalanceDelay: max(0, values["group.initial.rebalance.delay.ms"].Millis()),
+		OffsetsRetention:      values["offsets.retention.minutes"].Minutes(),
+		OffsetsCheckInterval:  values["offsets.retention.check.interval.ms"].Millis(),
+		MaxOffsetMetadata:     int(values["offset.metadata.max.bytes"].Int()),
+		LagSeries:             int(values["metrics.group.lag.max.series"].Int()),
+	}
 }
 
 func brokerSettings(values map[string]Value) BrokerSettings {
@@ -52,6 +84,11 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		DeleteTopics:           values["delete.topic.enable"].Bool(),
 		MaxPartitions:          int(number("max.partitions")),
 		RetentionCheckInterval: values["log.retention.check.interval.ms"].Millis(),
+		CleanerEnabled:         values["log.cleaner.enable"].Bool(),
+		CleanerThreads:         int(number("log.cleaner.threads")),
+		CleanerBackoff:         values["log.cleaner.backoff.ms"].Millis(),
+		CleanerMemory:          number("log.cleaner.dedupe.buffer.size"),
+		CleanerBytesPerSecond:  values["log.cleaner.io.max.bytes.per.second"].Float(),
 		RecoveryThreads:        int(number("num.recovery.threads.per.data.dir")),
 		ProducerExpiry:         values["producer.id.expiration.ms"].Millis(),
 		MaxRequestBytes:        int32(number("socket.request.max.bytes")),
@@ -62,6 +99,7 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		FetchMaxBytes:          int32(number("fetch.max.bytes")),
 		FetchSessions:          int(number("max.incremental.fetch.session.cache.slots")),
 		DescribeMaxParts:       int(number("max.request.partition.size.limit")),
+		Groups:                 groupSettings(values),
 	}
 }
 

@@ -58,15 +58,20 @@ func (v Value) Has(element string) bool {
 
 // Millis returns a whole number of milliseconds as a duration. What a duration cannot hold (292 years; Kafka's "for
 // ever" is longer) becomes the longest there is.
-func (v Value) Millis() time.Duration {
-	const most = int64(math.MaxInt64 / time.Millisecond)
-	switch ms := v.Int(); {
-	case ms > most:
+func (v Value) Millis() time.Duration { return v.duration(time.Millisecond) }
+
+// Minutes is Millis for a whole number of minutes.
+func (v Value) Minutes() time.Duration { return v.duration(time.Minute) }
+
+func (v Value) duration(unit time.Duration) time.Duration {
+	most := int64(math.MaxInt64 / unit)
+	switch n := v.Int(); {
+	case n > most:
 		return math.MaxInt64
-	case ms < -most:
+	case n < -most:
 		return math.MinInt64
 	default:
-		return time.Duration(ms) * time.Millisecond
+		return time.Duration(n) * unit
 	}
 }
 

@@ -113,6 +113,12 @@ func TestValueAccessors(t *testing.T) {
 	if v := parse(Long, "-9223372036854775808"); v.Millis() != math.MinInt64 {
 		t.Errorf("shortest: %v", v.Millis())
 	}
+	if v := parse(Int, "2147483647"); v.Minutes() != math.MaxInt64 {
+		t.Errorf("longest in minutes: %v", v.Minutes())
+	}
+	if v := parse(Int, "10080"); v.Minutes() != 7*24*time.Hour {
+		t.Errorf("a week in minutes: %v", v.Minutes())
+	}
 	if v := parse(Double, "0.25"); v.Float() != 0.25 || v.Int() != 0 {
 		t.Errorf("0.25: %+v", v)
 	}

@@ -245,6 +245,7 @@ func TestMetricsAreSound(t *testing.T) {
 		Dirs:    func() []storage.Stats { return []storage.Stats{{Path: "/a"}, dirStats("/b")} },
 		Manager: m.Stats, Each: m.Each,
 		Sessions: func() SessionStats { return SessionStats{Sessions: 1, Partitions: 2, Evictions: 3} },
+		Groups:   testGroups,
 	})
 	problems, err := testutil.CollectAndLint(all)
 	if err != nil {

@@ -21,6 +21,8 @@ type Sources struct {
 	Each    func(func(storage.Identity, *partition.Partition, error))
 	// Sessions returns the counts of fetch sessions.
 	Sessions func() SessionStats
+	// Groups returns the figures of consumer groups. It waits for the coordinator, within bounds.
+	Groups func() GroupStats
 	// Limits returns what the broker takes on.
 	Limits func() LimitStats
 }
@@ -88,10 +90,13 @@ type collector struct {
 	parts   partitionMetrics
 	fetch   fetchMetrics
 	limits  limitMetrics
+	groups  groupMetrics
 }
 
 func newCollector(s Sources) *collector {
-	return &collector{s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics()}
+	return &collector{
+		s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics(), newGroupMetrics(),
+	}
 }
 
 // Describe implements prometheus.Collector.
@@ -119,6 +124,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.sources.Limits != nil {
 		c.limits.put(s, c.sources.Limits())
+	}
+	if c.sources.Groups != nil {
+		c.groups.put(s, c.sources.Groups())
 	}
 }
 
@@ -194,6 +202,9 @@ type storageMetrics struct {
 	appends, appendedBytes, appendErrors          metric
 	rolls, dropped, indexesOdd, indexesRebuilt    metric
 	cuts, cutBytes, damage, corruptReads, flushes metric
+	cleanerRuns, cleanerFailures, cleanerSeconds  metric
+	cleanerSegments, cleanerBytes, cleanerRecords metric
+	cleanerDamaged, cleanerUnread, uncleanable    metric
 }
 
 func newStorageMetrics() storageMetrics {
@@ -216,7 +227,18 @@ func newStorageMetrics() storageMetrics {
 		cutBytes:       counter("storage_recovery_cut_bytes_total", "Bytes of torn ends that recovery has cut off and set aside.", "dir"),
 		damage:         counter("storage_damage_total", "Stretches of data found that cannot be read.", "dir"),
 		corruptReads:   counter("storage_corrupt_reads_total", "Reads that met data which cannot be read.", "dir"),
-		flushes:        distribution("storage_flush_seconds", "Time that a sync took, of one log or of many at once.", "dir"),
+
+		cleanerRuns:     counter("log_cleaner_runs_total", "Rounds of compaction over one log that came through.", "dir"),
+		cleanerFailures: counter("log_cleaner_failures_total", "Rounds of compaction that failed, and are tried again.", "dir"),
+		cleanerSeconds:  counter("log_cleaner_seconds_total", "Time that rounds of compaction took.", "dir"),
+		cleanerSegments: counter("log_cleaner_segments_total", "Segments that compaction has replaced.", "dir"),
+		cleanerBytes:    counter("log_cleaner_written_bytes_total", "Bytes that compaction has written.", "dir"),
+		cleanerRecords:  counter("log_cleaner_dropped_records_total", "Records that compaction has left out.", "dir"),
+		cleanerDamaged:  counter("log_cleaner_damaged_segments_total", "Times that compaction met a damaged segment and left it alone.", "dir"),
+		cleanerUnread:   counter("log_cleaner_unread_batches_total", "Times that compaction kept a batch because it could not be unpacked.", "dir"),
+		uncleanable:     gauge("log_cleaner_uncleanable_partitions", "Partitions that are not compacted any more before the next start.", "dir"),
+
+		flushes: distribution("storage_flush_seconds", "Time that a sync took, of one log or of many at once.", "dir"),
 	}
 }
 
@@ -229,10 +251,14 @@ func (m *storageMetrics) put(s scrape, st storage.Stats) {
 		{m.failed, int64(st.Failed)}, {m.appends, st.Appends}, {m.appendedBytes, st.AppendedBytes},
 		{m.appendErrors, st.AppendErrors}, {m.rolls, st.Rolls}, {m.dropped, st.SegmentsDropped},
 		{m.indexesOdd, st.IndexesOdd}, {m.indexesRebuilt, st.IndexesRebuilt}, {m.cuts, st.Cuts}, {m.cutBytes, st.CutBytes},
-		{m.damage, st.Damage}, {m.corruptReads, st.CorruptReads},
+		{m.damage, st.Damage}, {m.corruptReads, st.CorruptReads}, {m.cleanerRuns, st.Compactions},
+		{m.cleanerFailures, st.CompactFailures}, {m.cleanerSegments, st.CompactedSegments}, {m.cleanerBytes, st.CompactedBytes},
+		{m.cleanerRecords, st.CompactedRecords}, {m.cleanerDamaged, st.CompactDamaged}, {m.cleanerUnread, st.CompactUnread},
+		{m.uncleanable, int64(st.CompactHalted)},
 	} {
 		s.put(v.metric, float64(v.value), st.Path)
 	}
+	s.put(m.cleanerSeconds, st.CompactTime.Seconds(), st.Path)
 	full := 0.0
 	if st.Full {
 		full = 1

@@ -38,6 +38,8 @@ type Deps struct {
 	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
+	// Groups coordinates groups; *group.Coordinator does.
+	Groups groups
 }
 
 // How large a request may be, by what it is good for. Kafka takes 100 MiB of anything; no client needs that but for
@@ -65,7 +67,9 @@ func APIs(d Deps) []server.API {
 	offsets := &listOffsets{log: log, image: image, lookup: lookup[offsetSource](d.Partition)}
 	epochs := &offsetForLeaderEpoch{image: image, lookup: lookup[epochSource](d.Partition)}
 	metadata := &metadata{image: image, config: d.Config, creator: creator, view: d.Placement}
-	coordinator := &findCoordinator{view: d.Placement}
+	quiet := *creator
+	quiet.log = log
+	coordinator := &findCoordinator{view: d.Placement, offsets: &offsetsTopic{image: image, config: d.Config, creator: &quiet}}
 	cluster := &describeCluster{view: d.Placement}
 	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
 	create := &createTopics{creator: creator, config: d.Config}
@@ -88,14 +92,45 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
+	rows = append(rows, groupAPIs(d, log)...)
 	versions.list(rows)
 	return rows
+}
+
+// groupAPIs returns the rows about groups. None of them is a Query: each waits for what the log has taken before it, and
+// what that takes must not be taken from queries that wait for nothing.
+func groupAPIs(d Deps, log zerolog.Logger) []server.API {
+	image := d.Catalog.Image
+	commands := &groupCommands{
+		log: log, broker: d.Broker, groups: d.Groups,
+		patience: func() time.Duration { return d.Config().Value("offsets.commit.timeout.ms").Millis() },
+	}
+	return []server.API{
+		{Key: kmsg.OffsetCommit.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetCommit{commands, image}.handle)},
+		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: sized(offsetFetch{commands, image}.handle, offsetFetchSize), Cost: offsetFetchCost},
+		{Key: kmsg.JoinGroup.Int16(), Max: 9, MaxFrame: listFrame, Handle: joinGroup{commands}.handle, Cost: joinGroupCost},
+		{Key: kmsg.Heartbeat.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(heartbeat{commands}.handle)},
+		{Key: kmsg.LeaveGroup.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(leaveGroup{commands}.handle)},
+		{Key: kmsg.SyncGroup.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(syncGroup{commands}.handle)},
+		{Key: kmsg.DescribeGroups.Int16(), Max: 6, MaxFrame: listFrame, Handle: sized(describeGroups{commands}.handle, describeGroupsSize)},
+		{Key: kmsg.ListGroups.Int16(), Max: 5, MaxFrame: smallFrame, Handle: sized(listGroups{commands}.handle, listGroupsSize)},
+		{Key: kmsg.DeleteGroups.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(deleteGroups{commands}.handle)},
+		{Key: kmsg.OffsetDelete.Int16(), Max: 0, MaxFrame: listFrame, Handle: answer(offsetDelete{commands, image}.handle)},
+	}
 }
 
 // answer makes a server.Handler of a function from message to message.
 func answer[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Client, Q) R) server.Handler {
 	return func(ctx context.Context, r *server.Request) (server.Response, error) {
 		return server.Message(f(ctx, r.Client, r.Message.(Q))), nil
+	}
+}
+
+// sized is answer for what the request does not tell the size of.
+func sized[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Client, Q) R, size func(R) int) server.Handler {
+	return func(ctx context.Context, r *server.Request) (server.Response, error) {
+		resp := f(ctx, r.Client, r.Message.(Q))
+		return server.Sized(server.Message(resp), size(resp)), nil
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 	synonymCost   = 250 // a synonym of one
 	docCost       = 300 // the documentation of one
 	createdCost   = 2 << 10
-	fetchFactor   = 16 // of what a Fetch takes decoded
+	offsetCost    = 300 // a partition in OffsetFetch
+	fetchFactor   = 16  // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
 )
 
@@ -99,3 +100,85 @@ func produceCost(r *server.Request, _ int) int {
 // fetchCost implements server.API's Cost. The partitions of a session that a request does not name are accounted for
 // by the limit of sessions.
 func fetchCost(_ *server.Request, decoded int) int { return fetchFactor * decoded }
+
+// joinGroupCost implements server.API's Cost. It is claimed for as long as the request waits for others, so it is no more than
+// that takes: the coordinator's copy of what the member says, and an answer without members.
+func joinGroupCost(_ *server.Request, decoded int) int { return 2*decoded + 1<<10 }
+
+// offsetFetchCost implements server.API's Cost: four bytes ask for an offset with its metadata.
+func offsetFetchCost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.OffsetFetchRequest)
+	partitions := 0
+	for _, t := range req.Topics {
+		partitions += len(t.Partitions)
+	}
+	for _, g := range req.Groups {
+		for _, t := range g.Topics {
+			partitions += len(t.Partitions)
+		}
+	}
+	return server.HandlingFactor*decoded + partitions*offsetCost
+}
+
+// What answers of groups take whose size no request tells, as server.Sized has it: what lies behind each element, and its
+// bytes as they are encoded, which a growing buffer holds twice. They are bytes that the coordinator holds too until
+// then.
+const (
+	groupCost     = 300
+	memberCost    = 500
+	encodedFactor = 3
+)
+
+func joinGroupSize(r *kmsg.JoinGroupResponse) int {
+	size := 0
+	for _, m := range r.Members {
+		size += memberCost + encodedFactor*(len(m.MemberID)+lengthOf(m.InstanceID)+len(m.ProtocolMetadata))
+	}
+	return size
+}
+
+func describeGroupsSize(r *kmsg.DescribeGroupsResponse) int {
+	size := 0
+	for _, g := range r.Groups {
+		size += groupCost + encodedFactor*(len(g.Group)+lengthOf(g.ErrorMessage)+len(g.State)+len(g.ProtocolType)+len(g.Protocol))
+		for _, m := range g.Members {
+			size += memberCost + encodedFactor*(len(m.MemberID)+lengthOf(m.InstanceID)+len(m.ClientID)+
+				len(m.ClientHost)+len(m.ProtocolMetadata)+len(m.MemberAssignment))
+		}
+	}
+	return size
+}
+
+func listGroupsSize(r *kmsg.ListGroupsResponse) int {
+	size := 0
+	for _, g := range r.Groups {
+		size += groupCost + encodedFactor*(len(g.Group)+len(g.ProtocolType)+len(g.GroupState)+len(g.GroupType))
+	}
+	return size
+}
+
+func offsetFetchSize(r *kmsg.OffsetFetchResponse) int {
+	size := 0
+	for _, g := range r.Groups {
+		for _, t := range g.Topics {
+			size += topicCost + encodedFactor*len(t.Topic)
+			for _, p := range t.Partitions {
+				size += offsetCost + encodedFactor*lengthOf(p.Metadata)
+			}
+		}
+	}
+	for _, t := range r.Topics {
+		size += topicCost + encodedFactor*len(t.Topic)
+		for _, p := range t.Partitions {
+			size += offsetCost + encodedFactor*lengthOf(p.Metadata)
+		}
+	}
+	return size
+}
+
+func lengthOf(s *string) int {
+	if s == nil {
+		return 0
+	}
+	return len(*s)
+}

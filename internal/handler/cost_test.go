@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,7 +16,8 @@ import (
 // crowd fills requests: of one type of element there are many, of the others as few as it takes to have them.
 type crowd struct {
 	many  reflect.Type
-	names int // that were given, each of which is another
+	text  string // that names end with, and what other bytes there are
+	names int    // that were given, each of which is another
 }
 
 const crowdSize = 300
@@ -24,7 +26,7 @@ func (c *crowd) fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		c.names++
-		v.SetString(fmt.Sprintf("t%d", c.names))
+		v.SetString(fmt.Sprintf("t%d", c.names) + c.text)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		c.fill(v.Elem())
@@ -42,6 +44,7 @@ func (c *crowd) fill(v reflect.Value) {
 		n := 1
 		switch {
 		case elem.Kind() == reflect.Uint8:
+			v.SetBytes([]byte(c.text))
 			return
 		case elem == c.many:
 			n = crowdSize
@@ -194,4 +197,38 @@ func allocated(f func()) int {
 	f()
 	runtime.ReadMemStats(&after)
 	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// What answers of groups are said to take until they are sent covers their bytes twice, as a growing buffer does.
+func TestSizes(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, resp := range []kmsg.Response{
+		new(kmsg.JoinGroupResponse), new(kmsg.DescribeGroupsResponse), new(kmsg.ListGroupsResponse), new(kmsg.OffsetFetchResponse),
+	} {
+		kind := reflect.TypeOf(resp).Elem()
+		for _, many := range elements(kind) {
+			for version := int16(0); version <= resp.MaxVersion(); version++ {
+				for _, text := range []string{"", long} {
+					m := reflect.New(kind).Interface().(kmsg.Response)
+					(&crowd{many: many, text: text}).fill(reflect.ValueOf(m).Elem())
+					m.SetVersion(version)
+					size := 0
+					switch m := m.(type) {
+					case *kmsg.JoinGroupResponse:
+						size = joinGroupSize(m)
+					case *kmsg.DescribeGroupsResponse:
+						size = describeGroupsSize(m)
+					case *kmsg.ListGroupsResponse:
+						size = listGroupsSize(m)
+					case *kmsg.OffsetFetchResponse:
+						size = offsetFetchSize(m)
+					}
+					// A few strings that stand alone do not matter.
+					if frame := protocol.AppendResponse(nil, protocol.Header{}, m); 2*len(frame) > size+20*len(long) {
+						t.Errorf("%T v%d, many %v: %d bytes are said to take %d", m, version, many, len(frame), size)
+					}
+				}
+			}
+		}
+	}
 }

@@ -26,6 +26,7 @@ const (
 
 	topicOperations = aclRead | aclWrite | aclCreate | aclDelete | aclAlter | aclDescribe |
 		aclDescribeConfigs | aclAlterConfigs
+	groupOperations   = aclRead | aclDelete | aclDescribe | aclDescribeConfigs | aclAlterConfigs
 	clusterOperations = aclCreate | aclAlter | aclDescribe | aclClusterAction | aclDescribeConfigs |
 		aclAlterConfigs | aclIdempotentWrite
 )

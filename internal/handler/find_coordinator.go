@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,9 +21,11 @@ const (
 	shareCoordinator       = 2
 )
 
-// findCoordinator answers FindCoordinator from placement.
+// findCoordinator answers FindCoordinator from placement. The first question about a group makes the topic of groups, which
+// is there when it is answered: Kafka answers COORDINATOR_NOT_AVAILABLE first.
 type findCoordinator struct {
-	view interface {
+	offsets *offsetsTopic
+	view    interface {
 		Brokers(listener string) []placement.Broker
 		Coordinator(kind int8, key string) (nodeID int32, err error)
 	}
@@ -30,12 +33,14 @@ type findCoordinator struct {
 
 func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+	// Once for all keys: where the topic cannot be made, each try may be a write that fails.
+	ensure := sync.OnceValue(func() error { return h.offsets.ensure(c.Listener) })
 	kind := req.CoordinatorType
 	if req.Version < 1 {
 		kind = groupCoordinator
 	}
 	if req.Version < 4 {
-		broker, err := h.find(c.Listener, req.Version, kind, req.CoordinatorKey)
+		broker, err := h.find(c.Listener, req.Version, kind, req.CoordinatorKey, ensure)
 		resp.NodeID, resp.Host, resp.Port = broker.NodeID, broker.Host, broker.Port
 		resp.ErrorCode = codeOf(err)
 		if err != nil {
@@ -44,7 +49,7 @@ func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.
 		return resp
 	}
 	for _, key := range req.CoordinatorKeys {
-		broker, err := h.find(c.Listener, req.Version, kind, key)
+		broker, err := h.find(c.Listener, req.Version, kind, key, ensure)
 		k := kmsg.NewFindCoordinatorResponseCoordinator()
 		k.Key, k.NodeID, k.Host, k.Port = key, broker.NodeID, broker.Host, broker.Port
 		k.ErrorCode = codeOf(err)
@@ -57,8 +62,8 @@ func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.
 	return resp
 }
 
-// find returns the coordinator, or Kafka's Node.noNode with the error.
-func (h *findCoordinator) find(listener string, version int16, kind int8, key string) (placement.Broker, error) {
+// find returns the coordinator, or Kafka's Node.noNode with the error. Ensure makes the topic of groups if it is not there.
+func (h *findCoordinator) find(listener string, version int16, kind int8, key string, ensure func() error) (placement.Broker, error) {
 	nobody := placement.Broker{NodeID: -1, Port: -1}
 	switch {
 	case kind < groupCoordinator || kind > shareCoordinator,
@@ -66,6 +71,9 @@ func (h *findCoordinator) find(listener string, version int16, kind int8, key st
 		return nobody, kerr.InvalidRequest
 	}
 	id, err := h.view.Coordinator(kind, key)
+	if err == nil && kind == groupCoordinator {
+		err = ensure()
+	}
 	if err != nil {
 		return nobody, err
 	}

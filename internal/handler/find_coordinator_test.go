@@ -1,12 +1,14 @@
 package handler
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/catalog"
+	"segue/internal/config"
 )
 
 func TestFindCoordinator(t *testing.T) {
@@ -63,4 +65,83 @@ func TestFindCoordinator(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The first question about a group makes the topic of groups; the first join finds it there.
+func TestOffsetsTopic(t *testing.T) {
+	s := newStage(t, "offsets.topic.num.partitions", "4", "offsets.topic.segment.bytes", "2000000",
+		"offsets.topic.compression.codec", "3", "auto.create.topics.enable", "false")
+	s.view.coordinator = nodeID
+	find := func(keys ...string) *kmsg.FindCoordinatorResponse {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorKeys = keys
+		return s.ask(req, 6).(*kmsg.FindCoordinatorResponse)
+	}
+	list := func() *kmsg.ListGroupsResponse {
+		return s.ask(kmsg.NewPtrListGroupsRequest(), 5).(*kmsg.ListGroupsResponse)
+	}
+	if resp := list(); resp.ErrorCode != 0 || len(resp.Groups) != 0 {
+		t.Errorf("groups before there can be any: %+v", resp)
+	}
+	expectCode(t, "a heartbeat before there can be groups",
+		s.ask(heartbeatRequest("g", "m", 1), 4).(*kmsg.HeartbeatResponse).ErrorCode, kerr.NotCoordinator)
+	var meanwhile []error
+	s.catalog.before = func() { // somebody else is faster
+		s.catalog.before = nil
+		meanwhile = append(meanwhile, s.createOffsetsTopic())
+	}
+	for _, c := range find("a", "b").Coordinators {
+		expectCode(t, "find", c.ErrorCode, nil)
+	}
+	if len(meanwhile) != 1 || meanwhile[0] != nil {
+		t.Fatalf("%v", meanwhile)
+	}
+	topic, ok := s.catalog.Image().Topic(catalog.GroupOffsetsTopic)
+	want := map[string]string{"cleanup.policy": "compact", "compression.type": "lz4", "segment.bytes": "2000000"}
+	if !ok || topic.Partitions != 4 || topic.ReplicationFactor != 1 || !topic.Internal || !maps.Equal(topic.Configs, want) {
+		t.Errorf("%+v", topic)
+	}
+	version := s.catalog.Image().Version()
+	if find("c"); s.catalog.Image().Version() != version {
+		t.Error("made again")
+	}
+}
+
+// A topic of groups that cannot be made is told as Kafka tells it; clients ask again.
+func TestOffsetsTopicCannotBeMade(t *testing.T) {
+	for _, settings := range [][]string{
+		{"offsets.topic.replication.factor", "3"},
+		{"max.partitions", "10", "offsets.topic.num.partitions", "300"},
+		nil, // the catalog fails
+	} {
+		s := newStage(t, settings...)
+		s.view.coordinator = nodeID
+		if settings == nil {
+			s.catalog.fail = errDisk
+		}
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		for version := int16(0); version < 4; version++ {
+			resp := s.ask(req, version).(*kmsg.FindCoordinatorResponse)
+			if expectCode(t, "find", resp.ErrorCode, kerr.CoordinatorNotAvailable); resp.NodeID != -1 {
+				t.Errorf("v%d: %+v", version, resp)
+			}
+		}
+	}
+}
+
+func TestCompressionByID(t *testing.T) {
+	for id, want := range map[int64]config.Compression{
+		-1: "producer", 0: "producer", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd", 5: "producer",
+	} {
+		if got := compressionByID(id); got != want {
+			t.Errorf("%d: %s, want %s", id, got, want)
+		}
+	}
+}
+
+// createOffsetsTopic makes the topic as the handler does.
+func (s *stage) createOffsetsTopic() error {
+	creator := &topicCreator{broker: s.Context(), store: s.catalog, config: func() *config.Layers { return s.layers }, view: s.view,
+		room: &partitionLimit{}}
+	return (&offsetsTopic{image: s.catalog.Image, config: creator.config, creator: creator}).ensure("INTERNAL")
 }

@@ -98,7 +98,7 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 	p.resp.Topics = make([]kmsg.ProduceResponseTopic, 0, req.TopicCount())
 	p.waits = make([]pendingAppend, 0, req.PartitionCount())
 	for t := range req.Topics() {
-		topic, unknown := findTopic(image, r.Version, t)
+		topic, unknown := findTopic(image, r.Version >= produceIDVersion, t.Name, t.ID)
 		answer := kmsg.ProduceResponseTopic{Topic: t.Name, TopicID: t.ID}
 		answer.Partitions = make([]kmsg.ProduceResponseTopicPartition, 0, t.PartitionCount())
 		for records := range t.Partitions() {
@@ -114,20 +114,6 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 		}
 		p.resp.Topics = append(p.resp.Topics, answer)
 	}
-}
-
-// findTopic returns the topic that a request names, or why there is none.
-func findTopic(image *catalog.Image, version int16, t protocol.ProduceTopic) (*catalog.Topic, *kerr.Error) {
-	if version >= produceIDVersion {
-		if topic, ok := image.TopicByID(t.ID); ok {
-			return topic, nil
-		}
-		return nil, kerr.UnknownTopicID
-	}
-	if topic, ok := image.Topic(t.Name); ok {
-		return topic, nil
-	}
-	return nil, kerr.UnknownTopicOrPartition
 }
 
 // admission is what all batches of a request are judged by.

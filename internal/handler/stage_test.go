@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ import (
 
 	"segue/internal/catalog"
 	"segue/internal/config"
+	"segue/internal/coordinator"
+	"segue/internal/coordinator/group"
 	"segue/internal/handler/fetch"
 	"segue/internal/placement"
 	"segue/internal/server"
@@ -45,6 +48,28 @@ type stage struct {
 	client  *server.Client
 	syncs   atomic.Pointer[func() error] // what a sync of a segment does first
 	refused atomic.Int64                 // topics that were too many
+	runtime *coordinator.Runtime[group.Input]
+	groups  *stageGroups
+}
+
+// stageGroups is the coordinator of groups, and can be made to fail.
+type stageGroups struct {
+	*group.Coordinator
+	fail atomic.Pointer[error]
+}
+
+func (g *stageGroups) Do(ctx context.Context, id string, in group.Input) (any, error) {
+	if err := g.fail.Load(); err != nil {
+		return nil, *err
+	}
+	return g.Coordinator.Do(ctx, id, in)
+}
+
+func (g *stageGroups) Each(ctx context.Context, in group.Input) ([]any, error) {
+	if err := g.fail.Load(); err != nil {
+		return nil, *err
+	}
+	return g.Coordinator.Each(ctx, in)
 }
 
 // newStage makes a stage with these broker configs, name and value in turn.
@@ -77,6 +102,19 @@ func newStage(t *testing.T, settings ...string) *stage {
 		dir.Close()
 	})
 	s.catalog = newMemoryCatalog(t, s.open)
+	s.runtime = coordinator.New(coordinator.Options[group.Input]{Machine: s.machine})
+	t.Cleanup(func() {
+		if err := s.runtime.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	s.groups = &stageGroups{Coordinator: group.NewCoordinator(s.runtime, func() int32 {
+		topic, ok := s.catalog.Image().Topic(catalog.GroupOffsetsTopic)
+		if !ok {
+			return 0
+		}
+		return topic.Partitions
+	})}
 
 	fetcher := fetch.New(fetch.Config{
 		Topics: func() fetch.Topics { return s.catalog.Image() }, View: s.view, Sessions: 10,
@@ -85,7 +123,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	})
 	for _, row := range APIs(Deps{
 		Log: zerolog.Nop(), Broker: context.Background(), NodeID: nodeID, Config: func() *config.Layers { return s.layers },
-		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher,
+		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups,
 		MaxPartitions: layers.Broker().MaxPartitions, Refused: &s.refused,
 	}) {
 		s.rows[row.Key] = row
@@ -112,7 +150,31 @@ func (s *stage) open(t *catalog.Topic) error {
 		id := storage.Identity{Topic: t.Name, TopicID: t.ID, Partition: p}
 		openings = append(openings, partition.Opening{Identity: id, Epoch: leaderEpoch, Config: c})
 	}
-	return s.manager.Open(context.Background(), openings, nil)
+	if err := s.manager.Open(context.Background(), openings, nil); err != nil || t.Name != catalog.GroupOffsetsTopic {
+		return err
+	}
+	for i := range t.Partitions {
+		p, err := s.manager.Get(t.ID, i)
+		if err != nil {
+			return err
+		}
+		s.runtime.Load(i, p)
+	}
+	return nil
+}
+
+// machine makes the machine of a shard.
+func (s *stage) machine(int32) coordinator.Machine[group.Input] {
+	ids := 0
+	return group.New(group.Options{
+		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: 1000,
+		OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute,
+		MaxOffsetMetadata: 4096, MaxRecordBytes: 1 << 20,
+		MemberID: func(prefix string) string {
+			ids++
+			return fmt.Sprintf("%s-%d", prefix, ids)
+		},
+	})
 }
 
 // create makes a topic without asking the handlers, with configs as name and value in turn.

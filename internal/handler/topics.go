@@ -18,6 +18,20 @@ import (
 // maxPartitionsPerRequest bounds the partitions that one request may create (MAX_PARTITIONS_PER_BATCH).
 const maxPartitionsPerRequest = 10_000
 
+// findTopic returns the topic that a request names, by name or by id, or why there is none.
+func findTopic(image *catalog.Image, byID bool, name string, id [16]byte) (*catalog.Topic, *kerr.Error) {
+	if byID {
+		if topic, ok := image.TopicByID(id); ok {
+			return topic, nil
+		}
+		return nil, kerr.UnknownTopicID
+	}
+	if topic, ok := image.Topic(name); ok {
+		return topic, nil
+	}
+	return nil, kerr.UnknownTopicOrPartition
+}
+
 // topicSpec is a topic as a client wants it.
 type topicSpec struct {
 	name       string

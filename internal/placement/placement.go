@@ -90,7 +90,13 @@ func (s *Single) Leader([16]byte, int32) Leader {
 	return Leader{NodeID: s.nodes[0], Epoch: s.epoch, Replicas: s.nodes, ISR: s.nodes}
 }
 
-// Coordinator implements View. There are no groups and no transactions on this broker, so nobody coordinates them.
-func (s *Single) Coordinator(int8, string) (int32, error) {
+// groupCoordinator is the kind of key that is a group (FindCoordinatorRequest.CoordinatorType).
+const groupCoordinator = 0
+
+// Coordinator implements View. There are no transactions and no share groups on this broker, so nobody coordinates them.
+func (s *Single) Coordinator(kind int8, _ string) (int32, error) {
+	if kind == groupCoordinator {
+		return s.nodes[0], nil
+	}
 	return -1, kerr.CoordinatorNotAvailable
 }

@@ -19,7 +19,10 @@ func TestSingle(t *testing.T) {
 	if l.NodeID != 7 || l.Epoch != 3 || !slices.Equal(l.Replicas, []int32{7}) || !slices.Equal(l.ISR, []int32{7}) || len(l.Offline) != 0 {
 		t.Errorf("%+v", l)
 	}
-	for kind := range int8(3) {
+	if id, err := s.Coordinator(0, "g"); id != 7 || err != nil {
+		t.Errorf("coordinator of a group: %d, %v", id, err)
+	}
+	for kind := int8(1); kind < 3; kind++ { // transactions and share groups
 		if _, err := s.Coordinator(kind, "k"); !errors.Is(err, kerr.CoordinatorNotAvailable) {
 			t.Errorf("coordinator of kind %d: %v", kind, err)
 		}

@@ -128,6 +128,17 @@ func unthrottle(r Response) (Response, time.Duration) {
 	return inner, max(t.mute, more)
 }
 
+// Sized returns r with about how many bytes of memory it takes until it is sent, where the request did not tell how large
+// the answer would be (all members of a group). If that is more than the row's Cost, it is claimed, in place of that,
+// before r is encoded, and an answer that exceeds Config.AnswerBudget closes the connection. What r holds on to
+// meanwhile has to be shared or small.
+func Sized(r Response, bytes int) Response { return sized{r, int64(bytes)} }
+
+type sized struct {
+	Response
+	bytes int64
+}
+
 // row is an API and what is counted about it.
 type row struct {
 	API

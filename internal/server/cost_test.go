@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"testing"
@@ -200,6 +201,42 @@ func TestCostBeyondTheBudget(t *testing.T) {
 		p.send(topicsMetadata(1, 1000)) // whose bytes fit, and which does not when it is decoded
 		p.expectClosed()
 		r.stage.expect(t)
+	})
+}
+
+// An answer that turns out larger than the request told waits for its memory, and gives up what it had first.
+func TestSizedAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{AnswerBudget: 100_000}, cost(3, 30_000))
+		sizes := map[int32]int{1: 60_000, 2: 90_000, 3: 100, 4: 100_001}
+		r.stage.answer = func(_ context.Context, q *Request) (Response, error) {
+			if n := sizes[q.CorrelationID]; n > 0 {
+				return Sized(reply(q), n), nil
+			}
+			return reply(q), nil
+		}
+		first, second, third := r.connect(), r.dial(), r.dial()
+		first.send(metadata(1)) // who does not read yet, so what it takes stays claimed
+		synctest.Wait()
+		expectMemory(t, "one", r.Stats().Answers, 60_000, 0)
+		second.send(metadata(2))
+		synctest.Wait()
+		expectMemory(t, "two", r.Stats().Answers, 60_000, 1)
+		first.read()
+		first.expect(1)
+		second.expect(2)
+		synctest.Wait()
+		expectMemory(t, "none", r.Stats().Answers, 0, 0)
+		third.send(metadata(3))
+		third.expect(3)
+		r.logs.quiet(t)
+
+		third.send(metadata(4))
+		third.expectClosed()
+		expectMemory(t, "none", r.Stats().Answers, 0, 0)
+		if logged := r.logs.at(zerolog.WarnLevel); len(logged) != 1 || !strings.Contains(logged[0], "100001") {
+			t.Errorf("logged: %s", logged)
+		}
 	})
 }
 

@@ -50,6 +50,11 @@ func (c *conn) answer(k *call) error {
 	if err != nil {
 		return &handlerError{k.row, k.request.Version, err}
 	}
+	if s, ok := response.(sized); ok && c.ctx.Err() == nil {
+		if err := c.awaitSize(k, s.bytes); err != nil {
+			return err
+		}
+	}
 	if response != nil && c.ctx.Err() == nil {
 		n, err := c.transmit(k, response)
 		counts.bytesOut.Add(uint64(n))
@@ -86,6 +91,17 @@ func (c *conn) awaitWork(k *call) error {
 		}
 	}
 	return nil
+}
+
+// awaitSize waits for the memory that an answer takes, if it turned out larger than was claimed. What was claimed is given
+// back first: who waits for more while he holds some may wait for ever.
+func (c *conn) awaitSize(k *call, bytes int64) error {
+	if bytes <= max(k.need, ownMemory) {
+		return nil
+	}
+	k.work.release()
+	k.work, k.need = nil, bytes
+	return c.awaitWork(k)
 }
 
 // enterHeavy waits until no more than some of the processors work on queries that cost much.

@@ -95,24 +95,34 @@ func (b *Builder) AddRecord(r Record) {
 		}
 	}
 	timestampDelta := r.Timestamp - b.baseTimestamp
-	size := 1 + sizeOfVarint(timestampDelta) + sizeOfVarint(delta) + sizeOfBytes(r.Key) + sizeOfBytes(r.Value) +
-		sizeOfVarint(int64(r.Headers.count)) + len(r.Headers.encoded)
+	size := sizeOfRecord(timestampDelta, delta, r.Key, r.Value, r.Headers)
 	if size > maxSize-len(b.batch)-maxVarint32 {
 		b.err = fmt.Errorf("record at offset %d makes the batch at offset %d larger than %d bytes",
 			r.Offset, b.BaseOffset, maxSize)
 		return
 	}
-	out := binary.AppendVarint(b.batch, int64(size))
-	out = append(out, 0) // attributes
-	out = binary.AppendVarint(out, timestampDelta)
-	out = binary.AppendVarint(out, delta)
-	out = appendBytes(out, r.Key)
-	out = appendBytes(out, r.Value)
-	out = binary.AppendVarint(out, int64(r.Headers.count))
-	b.batch = append(out, r.Headers.encoded...)
+	b.batch = appendRecord(b.batch, size, timestampDelta, delta, r.Key, r.Value, r.Headers)
 	b.count++
 	b.next = r.Offset + 1
 	b.maxTimestamp = max(b.maxTimestamp, r.Timestamp)
+}
+
+// sizeOfRecord is the size of a record without its length, as appendRecord writes it.
+func sizeOfRecord(timestampDelta, offsetDelta int64, key, value []byte, headers RecordHeaders) int {
+	return 1 + sizeOfVarint(timestampDelta) + sizeOfVarint(offsetDelta) + sizeOfBytes(key) + sizeOfBytes(value) +
+		sizeOfVarint(int64(headers.count)) + len(headers.encoded)
+}
+
+// appendRecord appends a record behind its length, which is size.
+func appendRecord(dst []byte, size int, timestampDelta, offsetDelta int64, key, value []byte, headers RecordHeaders) []byte {
+	dst = binary.AppendVarint(dst, int64(size))
+	dst = append(dst, 0) // attributes
+	dst = binary.AppendVarint(dst, timestampDelta)
+	dst = binary.AppendVarint(dst, offsetDelta)
+	dst = appendBytes(dst, key)
+	dst = appendBytes(dst, value)
+	dst = binary.AppendVarint(dst, int64(headers.count))
+	return append(dst, headers.encoded...)
 }
 
 // Count is the number of records added.

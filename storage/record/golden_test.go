@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,12 +79,14 @@ const (
 		"time 1700000000000-1700000000999 tx false control false horizon false"
 )
 
-var goldenCases = []struct {
+type goldenCase struct {
 	name    string
 	head    string
 	records []rec
 	builder func() *record.Builder // nil for batches that another encoder makes with other bytes
-}{
+}
+
+var goldenCases = []goldenCase{
 	{"plain", "none" + fewHead, few(), func() *record.Builder { return goldenBuilder(few()) }},
 	{"gzip", "gzip" + fewHead, few(), nil},
 	{"snappy", "snappy" + fewHead, few(), nil},
@@ -145,8 +148,11 @@ func goldenMarker(kind byte) *record.Builder {
 
 func TestGolden(t *testing.T) {
 	vectors := golden(t)
-	if len(vectors) != len(goldenCases) {
-		t.Errorf("testdata has %d batches, the table %d", len(vectors), len(goldenCases))
+	for name := range vectors { // the filtered ones are for TestFilterGolden
+		known := slices.ContainsFunc(goldenCases, func(c goldenCase) bool { return c.name == name })
+		if !known && !strings.HasPrefix(name, "filtered-") {
+			t.Errorf("testdata has a batch %s, the table has not", name)
+		}
 	}
 	d := record.NewDecompressor(1 << 20)
 	for _, c := range goldenCases {

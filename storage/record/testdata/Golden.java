@@ -39,6 +39,21 @@ public class Golden {
             new EndTransactionMarker(ControlRecordType.ABORT, 9)).buffer());
         print("compacted", filter(Set.of(1L, 2L)));
         print("emptied", filter(Set.of(0L, 1L, 2L)));
+        // Each is filtered at T + 100000 with a delete retention of 1000: horizons are T + 101000.
+        ByteBuffer plain = build(none, TimestampType.CREATE_TIME, false, few());
+        ByteBuffer appended = build(none, TimestampType.LOG_APPEND_TIME, false, few());
+        ByteBuffer marker = MemoryRecords.withEndTransactionMarker(100, T, 5, 7, (short) 3,
+            new EndTransactionMarker(ControlRecordType.COMMIT, 9)).buffer();
+        ByteBuffer horizon = filter(plain, Set.of(), false);
+        print("filtered-horizon", horizon);
+        print("filtered-first", filter(plain, Set.of(0L), false));
+        print("filtered-tombstone", filter(plain, Set.of(2L), false));
+        print("filtered-no-tombstone", filter(plain, Set.of(1L, 2L), false));
+        print("filtered-append-time", filter(appended, Set.of(0L), false));
+        print("filtered-append-time-plain", filter(appended, Set.of(0L, 2L), false));
+        print("filtered-again", filter(horizon, Set.of(1L), false));
+        print("filtered-marker", filter(marker, Set.of(), true));
+        print("filtered-marker-gone", filter(marker, Set.of(0L), true));
     }
 
     static SimpleRecord[] few() {
@@ -68,13 +83,17 @@ public class Golden {
         return b.build().buffer();
     }
 
-    // Compacts plain: the records at these indexes go.
+    // Compacts what build has made of few: the records at these indexes go.
     static ByteBuffer filter(Set<Long> without) {
-        MemoryRecords records = MemoryRecords.readableRecords(build(Compression.NONE, TimestampType.CREATE_TIME, false, few()));
+        return filter(build(Compression.NONE, TimestampType.CREATE_TIME, false, few()), without, without.size() == 2);
+    }
+
+    static ByteBuffer filter(ByteBuffer from, Set<Long> without, boolean markerExpires) {
+        MemoryRecords records = MemoryRecords.readableRecords(from.duplicate());
         ByteBuffer out = ByteBuffer.allocate(1 << 16);
         records.filterTo(new MemoryRecords.RecordFilter(T + 100000, 1000) {
             protected BatchRetentionResult checkBatchRetention(RecordBatch batch) {
-                return new BatchRetentionResult(BatchRetention.RETAIN_EMPTY, without.size() == 2);
+                return new BatchRetentionResult(BatchRetention.RETAIN_EMPTY, markerExpires);
             }
 
             protected boolean shouldRetainRecord(RecordBatch batch, org.apache.kafka.common.record.internal.Record r) {

@@ -1,0 +1,95 @@
+// Command bench measures the broker from outside, in one run and beside the limits that it is to keep: what it does a
+// second, what it takes of the processor and of memory, and what a bare program takes for the same.
+//
+// It is for a person to read. On a small machine the client eats much of what there is, so requests are encoded once and
+// answers are looked at no further than for their errors; the broker's own CPU seconds and memory come from /proc, and
+// hold on a noisy machine too.
+//
+//	go run ./integration/bench [-run regexp] [-dir folder] [-broker binary]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+)
+
+// benchmark is one thing that is measured. It gets a folder of its own on the disk in question.
+type benchmark struct {
+	name string
+	run  func(ctx context.Context, s stage, t *table) error
+}
+
+// stage is what a benchmark works with.
+type stage struct {
+	binary string // the broker
+	dir    string // an empty folder
+}
+
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"commits", measureCommits},
+		{"members", measureMembers},
+		{"groups", measureGroups},
+		{"compaction", measureCompaction},
+	}
+}
+
+func main() {
+	pattern := flag.String("run", "", "measure only what matches this `regexp`")
+	dir := flag.String("dir", "", "the `folder` to work in, on the disk that is to be measured; a temporary one if empty")
+	binary := flag.String("broker", "", "the broker's `binary`; built from the source if empty")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, *pattern, *dir, *binary); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// measure runs the benchmarks and prints the table.
+func measure(ctx context.Context, pattern, dir, binary string) (err error) {
+	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(dir, "segue-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if binary == "" {
+		binary = filepath.Join(work, "broker")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "segue/cmd/broker")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the broker: %w: %s", err, out)
+		}
+	}
+	t := &table{}
+	defer func() { t.print(os.Stdout) }()
+	for _, b := range benchmarks() {
+		if !wanted.MatchString(b.name) {
+			continue
+		}
+		s := stage{binary: binary, dir: filepath.Join(work, b.name)}
+		if err := os.Mkdir(s.dir, 0o755); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s ...\n", b.name)
+		if err := b.run(ctx, s, t); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		if err := os.RemoveAll(s.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package coordinator
+
+import "segue/storage/record"
+
+// held are replies that wait until what they rest on is committed, in the order in which they were made. The offsets
+// that they wait for ascend.
+type held[In any] struct {
+	replies []heldReply[In]
+	first   int // those before it are given
+}
+
+type heldReply[In any] struct {
+	next    record.Offset // behind the last record that was applied before
+	request *request[In]
+	message any
+}
+
+func (h *held[In]) len() int { return len(h.replies) - h.first }
+
+func (h *held[In]) push(r heldReply[In]) {
+	if h.first > 0 && len(h.replies) == cap(h.replies) {
+		// Those that are given make room, before memory does.
+		n := copy(h.replies, h.replies[h.first:])
+		clear(h.replies[n:])
+		h.replies, h.first = h.replies[:n], 0
+	}
+	h.replies = append(h.replies, r)
+}
+
+// release gives the replies whose turn has come.
+func (h *held[In]) release(committed record.Offset) {
+	for h.len() > 0 && h.replies[h.first].next <= committed {
+		r := &h.replies[h.first]
+		r.request.answer <- answer{message: r.message}
+		*r = heldReply[In]{}
+		h.first++
+	}
+	if h.len() == 0 {
+		h.replies, h.first = h.replies[:0], 0
+	}
+}
+
+// fail answers all of them with an error.
+func (h *held[In]) fail(err error) {
+	for _, r := range h.replies[h.first:] {
+		r.request.answer <- answer{err: err}
+	}
+	h.replies, h.first = nil, 0
+}
