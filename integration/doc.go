@@ -6,8 +6,9 @@
 //
 //	go test -tags integration ./integration/...
 //
-// What needs kcat is skipped where there is none, and what needs modules of other clients where they cannot be had; so is what needs strace, and what needs root, to mount small disks of
-// its own (tmpfs, ext4, and XFS and btrfs where their mkfs is installed). Environment variables change what is done:
+// What needs kcat is skipped where there is none, and what needs modules of other clients where they cannot be had; so is
+// what needs strace, and what needs root, to mount small disks of its own (tmpfs, ext4, and XFS and btrfs where their mkfs is
+// installed). Environment variables change what is done:
 //
 //	SEGUE_RACE=1            the broker is built with the race detector; a race that it reports fails the test
 //	SEGUE_MAIN_JOB_MIB=n    how many MiB of real files TestMainJob takes through the broker, 64 by default
