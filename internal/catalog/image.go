@@ -17,6 +17,9 @@ type Topic struct {
 	Internal          bool              // belongs to the broker's coordinators
 }
 
+// Has says whether the topic has a partition of that number.
+func (t *Topic) Has(partition int32) bool { return partition >= 0 && partition < t.Partitions }
+
 func (t *Topic) equal(o *Topic) bool {
 	return t.Name == o.Name && t.ID == o.ID && t.Partitions == o.Partitions && t.Internal == o.Internal &&
 		t.ReplicationFactor == o.ReplicationFactor && maps.Equal(t.Configs, o.Configs)

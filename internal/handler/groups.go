@@ -115,20 +115,30 @@ func forEach(n int, do func(i int)) {
 	_ = calls.Wait() // nobody returns an error
 }
 
-// firsts says of each element where its key comes first. A group that one request names again and again is asked once,
-// and the answers share what they hold: what a group is made of may be thousands of times as large as its id.
-func firsts[E any, K comparable](all []E, key func(i int) K) []int {
-	first := make([]int, len(all))
-	seen := make(map[K]int, len(all))
-	for i := range all {
-		at, again := seen[key(i)]
+// forEachKey answers each number below n, asking once for all that have the same key: a group that one request names again
+// and again is asked once, and the answers share what they hold. What a group is made of may be thousands of times as large
+// as its id.
+func forEachKey[K comparable, A any](n int, key func(i int) K, ask func(i int) A) []A {
+	first := make([]int, n) // where the key of each comes first
+	places := make(map[K]int, n)
+	for i := range n {
+		at, again := places[key(i)]
 		if !again {
 			at = i
-			seen[key(i)] = i
+			places[key(i)] = i
 		}
 		first[i] = at
 	}
-	return first
+	answers := make([]A, n)
+	forEach(n, func(i int) {
+		if first[i] == i {
+			answers[i] = ask(i)
+		}
+	})
+	for i, f := range first {
+		answers[i] = answers[f]
+	}
+	return answers
 }
 
 // clientOf is who asks, as groups keep and show it.

@@ -93,7 +93,7 @@ func (h *listOffsets) list(ctx context.Context, image *catalog.Image, req *kmsg.
 		return kerr.UnsupportedVersion
 	}
 	t, ok := image.Topic(topic)
-	if !ok || p.Partition < 0 || p.Partition >= t.Partitions {
+	if !ok || !t.Has(p.Partition) {
 		return kerr.UnknownTopicOrPartition
 	}
 	source, err := h.lookup(t.ID, p.Partition)

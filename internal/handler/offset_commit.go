@@ -37,7 +37,7 @@ func (h offsetCommit) handle(_ context.Context, _ *server.Client, req *kmsg.Offs
 			switch {
 			case unknown != nil:
 				result.ErrorCode = unknown.Code
-			case !hasPartition(topic, p.Partition):
+			case !topic.Has(p.Partition):
 				result.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			default:
 				known = append(known, p)
@@ -70,9 +70,4 @@ func (h offsetCommit) commit(req *kmsg.OffsetCommitRequest, codes []*int16) {
 			codes = codes[1:]
 		}
 	}
-}
-
-// hasPartition tells whether a topic has a partition of that number.
-func hasPartition(t *catalog.Topic, partition int32) bool {
-	return partition >= 0 && partition < t.Partitions
 }

@@ -31,7 +31,7 @@ func (h offsetDelete) handle(_ context.Context, _ *server.Client, req *kmsg.Offs
 		for i, p := range asked.Partitions {
 			result := &answer.Partitions[i]
 			result.Partition = p.Partition
-			if unknown != nil || !hasPartition(topic, p.Partition) {
+			if unknown != nil || !topic.Has(p.Partition) {
 				result.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				continue
 			}

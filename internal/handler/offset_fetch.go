@@ -57,22 +57,15 @@ func (h offsetFetch) fetchMany(ctx context.Context, image *catalog.Image, req *k
 		group string
 		named int // which of those that name topics it is; 0 for all topics
 	}
-	first := firsts(req.Groups, func(i int) asked {
+	key := func(i int) asked {
 		if req.Groups[i].Topics == nil {
 			return asked{group: req.Groups[i].Group}
 		}
 		return asked{named: i + 1}
-	})
-	answers := make([]kmsg.OffsetFetchResponseGroup, len(first))
-	forEach(len(first), func(i int) {
-		if first[i] == i {
-			answers[i] = h.fetch(ctx, image, req, &req.Groups[i])
-		}
-	})
-	for i, f := range first {
-		answers[i] = answers[f]
 	}
-	return answers
+	return forEachKey(len(req.Groups), key, func(i int) kmsg.OffsetFetchResponseGroup {
+		return h.fetch(ctx, image, req, &req.Groups[i])
+	})
 }
 
 // ofOneGroup is the answer about a group in the form that it had while there was one group in each request.

@@ -44,7 +44,7 @@ func (h *offsetForLeaderEpoch) handle(_ context.Context, _ *server.Client, req *
 func (h *offsetForLeaderEpoch) end(image *catalog.Image, name string, p kmsg.OffsetForLeaderEpochRequestTopicPartition) (partition.EpochEnd, error) {
 	unknown := partition.EpochEnd{Epoch: -1, End: -1}
 	topic, ok := image.Topic(name)
-	if !ok || p.Partition < 0 || p.Partition >= topic.Partitions {
+	if !ok || !topic.Has(p.Partition) {
 		return unknown, kerr.UnknownTopicOrPartition
 	}
 	source, err := h.lookup(topic.ID, p.Partition)

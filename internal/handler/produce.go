@@ -146,7 +146,7 @@ func (a *admission) check(topic *catalog.Topic, unknown *kerr.Error, p protocol.
 		return record.Batch{}, a.fatal
 	case unknown != nil:
 		return record.Batch{}, unknown
-	case p.Index < 0 || p.Index >= topic.Partitions:
+	case !topic.Has(p.Index):
 		return record.Batch{}, kerr.UnknownTopicOrPartition
 	}
 	batch, err := partition.ParseBatch(p.Records)

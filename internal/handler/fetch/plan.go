@@ -58,7 +58,7 @@ func newPlan(image Topics, targets []target, lookup Lookup) *plan {
 			r.err = err
 			p.failed = p.failed || err == kerr.InconsistentTopicID
 			continue
-		case t.key.partition < 0 || t.key.partition >= topic.Partitions:
+		case !topic.Has(t.key.partition):
 			r.err = kerr.UnknownTopicOrPartition
 			continue
 		}
