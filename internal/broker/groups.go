@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -85,9 +84,7 @@ func (g *groups) options(settings *config.Layers, log zerolog.Logger) group.Opti
 
 // newMemberID returns the id of a new member as Kafka makes it: a prefix, a dash and a random UUID.
 func newMemberID(prefix string) string {
-	var u [16]byte
-	_, _ = rand.Read(u[:]) // never fails
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	u := catalog.NewTopicID() // which is one
 	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", prefix, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 

@@ -32,9 +32,9 @@ func (t *topics) mend(ctx context.Context) {
 		for shard := range topic.Partitions {
 			try, tried := tries[shard]
 			switch broken := t.broken(topic.ID, shard); {
-			case broken == nil && tried && now.After(try.next.Add(mendPauseMax)):
+			case !broken && tried && now.After(try.next.Add(mendPauseMax)):
 				delete(tries, shard) // it has held
-			case broken != nil && !now.Before(try.next):
+			case broken && !now.Before(try.next):
 				try.pause = min(max(mendEvery, 2*try.pause), mendPauseMax)
 				try.next = now.Add(try.pause)
 				tries[shard] = try
@@ -56,16 +56,13 @@ const (
 	mendPauseMax = time.Minute
 )
 
-// broken returns what keeps a partition from being of use, if to open it again may help.
-func (t *topics) broken(topicID [16]byte, shard int32) error {
+// broken says whether a partition is of no use, and to open it again may help.
+func (t *topics) broken(topicID [16]byte, shard int32) bool {
 	p, err := t.partitions.Get(topicID, shard)
 	if err == nil {
 		err = p.Failure()
 	}
-	if !errors.Is(err, kerr.KafkaStorageError) {
-		return nil
-	}
-	return err
+	return errors.Is(err, kerr.KafkaStorageError)
 }
 
 func (t *topics) mendShard(ctx context.Context, topicID [16]byte, shard int32) {
@@ -73,7 +70,7 @@ func (t *topics) mendShard(ctx context.Context, topicID [16]byte, shard int32) {
 	defer t.mu.Unlock()
 	image := t.store.Image()
 	topic, there := image.TopicByID(topicID)
-	if !there || t.broken(topicID, shard) == nil {
+	if !there || !t.broken(topicID, shard) {
 		return // deleted, or opened meanwhile
 	}
 	t.groups.runtime.Unload(shard)
@@ -82,7 +79,7 @@ func (t *topics) mendShard(ctx context.Context, topicID [16]byte, shard int32) {
 	}
 	c := partitionConfig(t.settings(), topic.Configs)
 	t.open(ctx, []partition.Opening{opening(topic, shard, image.StartCount(), c)})
-	if t.broken(topicID, shard) == nil {
+	if !t.broken(topicID, shard) {
 		t.log.Info().Int32("shard", shard).Msg("coordinator's partition is open again")
 	}
 }
