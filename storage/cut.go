@@ -79,32 +79,34 @@ func copyTail(fsys vfs.FS, f vfs.File, pos, size int64, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	buf := make([]byte, min(copyBlock, size-pos))
-	for at := pos; at < size; {
-		n := min(int64(len(buf)), size-at)
-		if _, err := f.ReadAt(buf[:n], at); err != nil {
-			return err
-		}
-		if _, err := out.WriteAt(buf[:n], at-pos); err != nil {
-			return err
-		}
-		at += n
+	if err := eachBlock(f, pos, size, func(b []byte, at int64) error {
+		_, err := out.WriteAt(b, at-pos)
+		return err
+	}); err != nil {
+		return err
 	}
 	return out.Sync()
 }
 
 // rewrite writes the bytes of a stretch over themselves.
 func rewrite(f vfs.File, from, to int64) error {
+	return eachBlock(f, from, to, func(b []byte, at int64) error {
+		_, err := f.WriteAt(b, at)
+		return err
+	})
+}
+
+// eachBlock reads a stretch of a file block by block and hands each on with its position. It is valid during the call.
+func eachBlock(f io.ReaderAt, from, to int64, do func(b []byte, at int64) error) error {
 	buf := make([]byte, min(copyBlock, to-from))
-	for at := from; at < to; {
-		n := min(int64(len(buf)), to-at)
-		if _, err := f.ReadAt(buf[:n], at); err != nil && err != io.EOF {
+	for at := from; at < to; at += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), to-at)]
+		if n, err := f.ReadAt(buf, at); n < len(buf) {
 			return err
 		}
-		if _, err := f.WriteAt(buf[:n], at); err != nil {
+		if err := do(buf, at); err != nil {
 			return err
 		}
-		at += n
 	}
 	return nil
 }

@@ -70,11 +70,16 @@ func orphans(entries []vfs.Entry, files []segmentFile) (bases []record.Offset) {
 		if _, gone := swapAround(swaps, base); !isIndex || !ok || e.Dir || gone {
 			continue
 		}
-		if !slices.ContainsFunc(files, func(f segmentFile) bool { return f.base == base }) {
+		if !holdBase(files, base) {
 			bases = append(bases, base)
 		}
 	}
 	return bases
+}
+
+// holdBase says whether one of the files is of that base offset.
+func holdBase(files []segmentFile, base record.Offset) bool {
+	return slices.ContainsFunc(files, func(f segmentFile) bool { return f.base == base })
 }
 
 // checkNames refuses a folder with a segment whose name is not the offset of its first batch. Only files that have no

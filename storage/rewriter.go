@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"segue/storage/record"
-	"segue/storage/vfs"
 )
 
 // rewriter writes the replacement of segments, batch by batch. As long as nothing changes it only counts.
@@ -91,22 +90,7 @@ func (w *rewriter) begin(s *Segment) error {
 	if w.file, err = fsys.Create(path); err != nil {
 		return err
 	}
-	return w.copy(from)
-}
-
-func (w *rewriter) copy(from vfs.File) error {
-	buf := make([]byte, min(rewriteBlock, w.size))
-	for at := int64(0); at < w.size; {
-		n := min(int64(len(buf)), w.size-at)
-		if _, err := from.ReadAt(buf[:n], at); err != nil {
-			return err
-		}
-		if err := w.put(buf[:n]); err != nil {
-			return err
-		}
-		at += n
-	}
-	return nil
+	return eachBlock(from, 0, w.size, func(b []byte, _ int64) error { return w.put(b) })
 }
 
 // flush writes what is behind the end of the file.

@@ -192,9 +192,6 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 		}
 	}
 	r.files, r.empty = listSegments(entries, r.start)
-	isEmpty := func(base record.Offset) bool {
-		return slices.ContainsFunc(r.empty, func(f segmentFile) bool { return f.base == base })
-	}
 	for _, f := range r.empty {
 		v.whole(segmentName(f.base)+dataSuffix, errors.New("data file is empty and not the last"), "it is passed over")
 	}
@@ -204,7 +201,7 @@ func (v *verifier) sideFiles(entries []vfs.Entry) (err error) {
 		}
 	}
 	for _, base := range orphans(entries, r.files) {
-		if base < r.start || isEmpty(base) {
+		if base < r.start || holdBase(r.empty, base) {
 			v.note(segmentName(base)+indexSuffix, "index without its data, which was deleted", outcomeLeft)
 		} else {
 			v.whole(segmentName(base)+indexSuffix, errors.New("its data file is not there"), outcomeLeft)
