@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"net"
 	"slices"
 	"testing"
@@ -56,7 +57,18 @@ func zstdBomb(bytes int) []byte {
 // gzipBomb unpacks to some bytes and then so many MiB of zeros.
 func gzipBomb(t testing.TB, first []byte, mib int) []byte {
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	fillBomb(t, gzip.NewWriter(&b), first, mib)
+	return b.Bytes()
+}
+
+// lz4Bomb does the same.
+func lz4Bomb(t testing.TB, first []byte, mib int) []byte {
+	var b bytes.Buffer
+	fillBomb(t, lz4.NewWriter(&b), first, mib)
+	return b.Bytes()
+}
+
+func fillBomb(t testing.TB, w io.WriteCloser, first []byte, mib int) {
 	w.Write(first) // into memory
 	zeros := make([]byte, 1<<20)
 	for range mib {
@@ -67,24 +79,6 @@ func gzipBomb(t testing.TB, first []byte, mib int) []byte {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
-}
-
-// lz4Bomb does the same.
-func lz4Bomb(t testing.TB, first []byte, mib int) []byte {
-	var b bytes.Buffer
-	w := lz4.NewWriter(&b)
-	w.Write(first)
-	zeros := make([]byte, 1<<20)
-	for range mib {
-		if _, err := w.Write(zeros); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 // snappyBomb is a bare block that says it unpacks to so many bytes, and does so by copying what went before.
