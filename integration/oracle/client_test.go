@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -104,17 +103,7 @@ type topic struct {
 func (c *client) topic(label string, partitions int32, configs ...string) topic {
 	c.t.Helper()
 	made := topic{name: c.fresh(label)}
-	req := kmsg.NewPtrCreateTopicsRequest()
-	rt := kmsg.NewCreateTopicsRequestTopic()
-	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = made.name, partitions, 1
-	for _, text := range configs {
-		name, value, _ := strings.Cut(text, "=")
-		rc := kmsg.NewCreateTopicsRequestTopicConfig()
-		rc.Name, rc.Value = name, &value
-		rt.Configs = append(rt.Configs, rc)
-	}
-	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 10_000
-	resp := do[*kmsg.CreateTopicsResponse](c, req)
+	resp := do[*kmsg.CreateTopicsResponse](c, createRequest(newTopic(made.name, partitions, configs...)))
 	if code := resp.Topics[0].ErrorCode; code != 0 {
 		c.t.Fatalf("the topic %s cannot be made: %v", made.name, codeName(code))
 	}

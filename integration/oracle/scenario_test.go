@@ -34,7 +34,14 @@ var baseSettings = []string{
 // scenarios are all of them.
 func scenarios() []scenario {
 	return []scenario{
+		clusterScenario(),
+		createTopicsScenario(),
+		deleteTopicsScenario(),
+		describeConfigsScenario(),
 		listOffsetsScenario(),
+		metadataScenario(),
+		noAutoCreationScenario(),
+		noDeletionScenario(),
 	}
 }
 
