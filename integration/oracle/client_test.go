@@ -281,34 +281,6 @@ func (c *client) tell(req kmsg.Request) {
 	}
 }
 
-// raw sends bytes behind their length, whatever they are, and notes what comes: the body of an answer as kind reads it, or
-// that the connection is closed.
-func (c *client) raw(what string, bytes []byte, kind kmsg.Response) {
-	c.t.Helper()
-	err := c.send(append(binary.BigEndian.AppendUint32(nil, uint32(len(bytes))), bytes...))
-	if err == nil {
-		err = c.rawAnswer(what, kind)
-	}
-	if closed(err) {
-		c.steps = append(c.steps, step{what, "closed"})
-		c.close()
-	} else if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *client) rawAnswer(what string, kind kmsg.Response) error {
-	frame, err := c.frame()
-	if err != nil {
-		return err
-	}
-	if err := kind.ReadFrom(frame[4:]); err != nil {
-		return fmt.Errorf("%w: %x", err, frame)
-	}
-	c.steps = append(c.steps, step{what, c.names.tree(kind)})
-	return nil
-}
-
 // close closes the connection; the next request opens another one.
 func (c *client) close() {
 	if c.conn != nil {

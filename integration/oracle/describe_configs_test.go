@@ -47,7 +47,7 @@ func describeConfigsScenario() scenario {
 				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicKind, name))
 			}
 			for _, id := range []string{"2", "-1", "one", " 1", "+1", "01"} {
-				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(brokerKind, id))
+				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(brokerKind, id, "compression.type"))
 			}
 		}},
 		{name: "kinds of resources", api: kmsg.DescribeConfigs, run: func(c *client) {
