@@ -74,6 +74,7 @@ func APIs(d Deps) []server.API {
 	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
 	create := &createTopics{creator: creator, config: d.Config}
 	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
+	alter := &alterer{log: d.Log, broker: d.Broker, nodeID: d.NodeID, store: d.Catalog, config: d.Config}
 	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
 
 	rows := []server.API{
@@ -90,6 +91,8 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
+		{Key: kmsg.AlterConfigs.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(alterConfigs{alter}.handle), Cost: alterConfigsCost},
+		{Key: kmsg.IncrementalAlterConfigs.Int16(), Max: 1, MaxFrame: listFrame, Handle: answer(incrementalAlterConfigs{alter}.handle), Cost: incrementalAlterConfigsCost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	rows = append(rows, groupAPIs(d, log)...)

@@ -201,8 +201,7 @@ func (s *topicSpec) configure(t *catalog.CreateTopic, layers *config.Layers) *ap
 		case c.value == nil:
 			null = append(null, c.name)
 		case len(*c.value) > math.MaxInt16:
-			return failure(kerr.InvalidConfig,
-				"The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", math.MaxInt16)
+			return valueTooLong()
 		default:
 			configs[c.name] = *c.value
 		}
