@@ -34,7 +34,7 @@ type Deps struct {
 	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
 	// MaxPartitions is how many partitions all topics together may have; 0 is no limit.
 	MaxPartitions int
-	// Refused counts the topics that were not created for that; it may be nil.
+	// Refused counts the topics that were not created, or not made larger, for that; it may be nil.
 	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
@@ -74,6 +74,7 @@ func APIs(d Deps) []server.API {
 	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
 	create := &createTopics{creator: creator, config: d.Config}
 	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
+	grow := &createPartitions{log: d.Log, broker: d.Broker, store: d.Catalog, room: room, view: d.Placement}
 	alter := &alterer{log: d.Log, broker: d.Broker, nodeID: d.NodeID, store: d.Catalog, config: d.Config}
 	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
 
@@ -92,6 +93,7 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
 		{Key: kmsg.AlterConfigs.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(alterConfigs{alter}.handle), Cost: alterConfigsCost},
+		{Key: kmsg.CreatePartitions.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(grow.handle), Cost: createPartitionsCost},
 		{Key: kmsg.IncrementalAlterConfigs.Int16(), Max: 1, MaxFrame: listFrame, Handle: answer(incrementalAlterConfigs{alter}.handle), Cost: incrementalAlterConfigsCost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}

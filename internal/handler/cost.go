@@ -89,6 +89,11 @@ func (h *createTopics) cost(r *server.Request, decoded int) int {
 	return 4*decoded + len(req.Topics)*each
 }
 
+// createPartitionsCost implements server.API's Cost.
+func createPartitionsCost(r *server.Request, decoded int) int {
+	return 4*decoded + len(r.Message.(*kmsg.CreatePartitionsRequest).Topics)*createdCost
+}
+
 // alterConfigsCost implements server.API's Cost: a copy of the configs of each resource.
 func alterConfigsCost(r *server.Request, decoded int) int {
 	return 8*decoded + len(r.Message.(*kmsg.AlterConfigsRequest).Resources)*alterCost + brokerConfigs*configCost

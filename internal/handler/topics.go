@@ -81,7 +81,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		image := c.store.Image()
 		results, changes := c.judge(image, listener, specs)
 		if validateOnly || len(changes) == 0 {
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return image, results
 		}
 		next, err := c.store.Commit(c.broker, image.Version(), changes...)
@@ -89,7 +89,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		switch {
 		case err == nil:
 			c.logCreated(results)
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return next, results
 		case errors.As(err, &conflict):
 			continue // somebody was faster; judge anew
@@ -102,6 +102,14 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		}
 		return c.store.Image(), results
 	}
+}
+
+func errorsOf(results []creation) []*apiError {
+	errs := make([]*apiError, len(results))
+	for i, r := range results {
+		errs[i] = r.err
+	}
+	return errs
 }
 
 func (c *topicCreator) logCreated(results []creation) {
