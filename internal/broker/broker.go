@@ -321,7 +321,7 @@ func (b *Broker) listen(ctx context.Context) error {
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
-		Groups:        b.groups.coordinator,
+		Groups: b.groups.coordinator, Dirs: b.dirs,
 		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener

@@ -14,6 +14,7 @@ import (
 	"segue/internal/placement"
 	"segue/internal/server"
 	"segue/partition"
+	"segue/storage"
 )
 
 // Deps is all that the handlers need. Nothing but APIs sees it.
@@ -32,6 +33,8 @@ type Deps struct {
 	Placement placement.View
 	// Partition finds a partition that this broker leads. Its errors wrap a *kerr.Error.
 	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
+	// Dirs are the log directories.
+	Dirs []*storage.Dir
 	// MaxPartitions is how many partitions all topics together may have; 0 is no limit.
 	MaxPartitions int
 	// Refused counts the topics that were not created, or not made larger, for that; it may be nil.
@@ -78,6 +81,8 @@ func APIs(d Deps) []server.API {
 	alter := &alterer{log: d.Log, broker: d.Broker, nodeID: d.NodeID, store: d.Catalog, config: d.Config}
 	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
 
+	dirs := &describeLogDirs{log: log, image: image, dirs: d.Dirs}
+
 	rows := []server.API{
 		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
 		// stops compressing (KAFKA-18659).
@@ -93,6 +98,7 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
 		{Key: kmsg.AlterConfigs.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(alterConfigs{alter}.handle), Cost: alterConfigsCost},
+		{Key: kmsg.DescribeLogDirs.Int16(), Query: true, Max: 5, MaxFrame: listFrame, Handle: answer(dirs.handle), Cost: dirs.cost},
 		{Key: kmsg.CreatePartitions.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(grow.handle), Cost: createPartitionsCost},
 		{Key: kmsg.IncrementalAlterConfigs.Int16(), Max: 1, MaxFrame: listFrame, Handle: answer(incrementalAlterConfigs{alter}.handle), Cost: incrementalAlterConfigsCost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},

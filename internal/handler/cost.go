@@ -19,6 +19,7 @@ const (
 	docCost       = 300 // the documentation of one
 	createdCost   = 2 << 10
 	alterCost     = 4 << 10 // a resource in AlterConfigs
+	logCost       = 200     // a partition in DescribeLogDirs
 	offsetCost    = 300     // a partition in OffsetFetch
 	fetchFactor   = 16      // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256

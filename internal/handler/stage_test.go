@@ -48,6 +48,7 @@ type stage struct {
 	manager *partition.Manager
 	client  *server.Client
 	syncs   atomic.Pointer[func() error] // what a sync of a segment does first
+	looks   atomic.Pointer[error]        // what asking for the size of a disk comes to
 	refused atomic.Int64                 // topics that were too many
 	runtime *coordinator.Runtime[group.Input]
 	groups  *stageGroups
@@ -91,6 +92,9 @@ func newStage(t *testing.T, settings ...string) *stage {
 		if f := s.syncs.Load(); f != nil && o.Kind == vfs.OpSyncFile && strings.HasSuffix(o.Name, ".log") {
 			return (*f)()
 		}
+		if err := s.looks.Load(); err != nil && o.Kind == vfs.OpTotal {
+			return *err
+		}
 		return nil
 	})
 	dir, err := storage.OpenDir("/data", storage.Options{FS: fs})
@@ -124,7 +128,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	})
 	for _, row := range APIs(Deps{
 		Log: zerolog.Nop(), Broker: context.Background(), NodeID: nodeID, Config: func() *config.Layers { return s.layers },
-		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups,
+		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups, Dirs: []*storage.Dir{dir},
 		MaxPartitions: layers.Broker().MaxPartitions, Refused: &s.refused,
 	}) {
 		s.rows[row.Key] = row
