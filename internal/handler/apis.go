@@ -82,6 +82,8 @@ func APIs(d Deps) []server.API {
 	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
 
 	dirs := &describeLogDirs{log: log, image: image, dirs: d.Dirs}
+	records := &deleteRecords{log: log, broker: d.Broker, image: image, lookup: lookup[recordDeleter](d.Partition)}
+	resources := &listConfigResources{image: image, view: d.Placement}
 
 	rows := []server.API{
 		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
@@ -94,6 +96,7 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.ApiVersions.Int16(), Query: true, Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
 		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle), Cost: create.cost},
 		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
+		{Key: kmsg.DeleteRecords.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(records.handle)},
 		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
@@ -101,6 +104,7 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.DescribeLogDirs.Int16(), Query: true, Max: 5, MaxFrame: listFrame, Handle: answer(dirs.handle), Cost: dirs.cost},
 		{Key: kmsg.CreatePartitions.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(grow.handle), Cost: createPartitionsCost},
 		{Key: kmsg.IncrementalAlterConfigs.Int16(), Max: 1, MaxFrame: listFrame, Handle: answer(incrementalAlterConfigs{alter}.handle), Cost: incrementalAlterConfigsCost},
+		{Key: kmsg.ListConfigResources.Int16(), Query: true, Max: 1, MaxFrame: smallFrame, Handle: answer(resources.handle), Cost: resources.cost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	rows = append(rows, groupAPIs(d, log)...)
@@ -147,9 +151,10 @@ func sized[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Clie
 
 // What the handlers need of a partition is what one has.
 var (
-	_ appender     = (*partition.Partition)(nil)
-	_ offsetSource = (*partition.Partition)(nil)
-	_ epochSource  = (*partition.Partition)(nil)
+	_ appender      = (*partition.Partition)(nil)
+	_ offsetSource  = (*partition.Partition)(nil)
+	_ epochSource   = (*partition.Partition)(nil)
+	_ recordDeleter = (*partition.Partition)(nil)
 )
 
 // lookup finds partitions as what a handler needs of them: one of the interfaces above.
