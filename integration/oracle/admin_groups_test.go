@@ -60,6 +60,7 @@ func describeGroupsScenario() scenario {
 		{name: "in each state", api: kmsg.DescribeGroups, run: func(c *client) {
 			g := c.group("g")
 			given := c.newMember(g, nil)
+			c.until(g, "Empty", 0)
 			describeGroup(c, g)
 			given.leaves()
 			m := c.joined(g, nil)
@@ -137,6 +138,7 @@ func listGroupsScenario() scenario {
 		left := c.alone(c.group("left"), nil)
 		left.leaves()
 		given := c.newMember(c.group("given"), nil)
+		c.until(given.group(), "Empty", 0)
 		return []string{empty, joined.group(), stable.group(), preparing.group(), connect.group(), left.group(), given.group()}
 	}
 	return scenario{name: "list_groups", cases: []oneCase{

@@ -11,9 +11,8 @@ import (
 
 // The error codes that cases wait for.
 const (
-	coordinatorNotAvailable = 15
-	unknownMemberID         = 25
-	memberIDRequired        = 79
+	unknownMemberID  = 25
+	memberIDRequired = 79
 )
 
 // group returns a fresh group's id, when the broker serves as its coordinator: Kafka makes a topic for that first.

@@ -71,8 +71,10 @@ func ask[R any](ctx context.Context, c *groupCommands, groupID string, in group.
 // needsName tells whether a command is refused for the group whose id is empty. Others take it for a group like any, as
 // in Kafka.
 func needsName(request any) bool {
-	switch request.(type) {
-	case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
+	switch r := request.(type) {
+	case *kmsg.SyncGroupRequest: // the lack of a protocol is told first
+		return r.Version < 5 || r.ProtocolType != nil && r.Protocol != nil
+	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
 		return true
 	}
 	return false
