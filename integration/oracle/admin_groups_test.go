@@ -145,6 +145,14 @@ func listGroupsScenario() scenario {
 		{name: "all of them", api: kmsg.ListGroups, run: func(c *client) {
 			listGroups(c, request(nil, nil), inEach(c)...)
 		}},
+		{name: "without an id", api: kmsg.ListGroups, run: func(c *client) {
+			c.coordinated(c.fresh("g"))
+			do[*kmsg.OffsetCommitResponse](c, commitRequest("", c.topic("t", 1), 5))
+			listGroups(c, request(nil, nil), "")
+			describeGroup(c, "")
+			do[*kmsg.DeleteGroupsResponse](c, deleteGroupsRequest(""))
+			listGroups(c, request(nil, nil), "")
+		}},
 		{name: "by state", api: kmsg.ListGroups, from: 4, run: func(c *client) {
 			groups := inEach(c)
 			for _, states := range [][]string{

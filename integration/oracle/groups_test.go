@@ -337,5 +337,10 @@ func listGroups(c *client, req *kmsg.ListGroupsRequest, groups ...string) {
 	c.t.Helper()
 	resp := do[*kmsg.ListGroupsResponse](c, req)
 	resp.Groups = slices.DeleteFunc(resp.Groups, func(g kmsg.ListGroupsResponseGroup) bool { return !slices.Contains(groups, g.Group) })
+	c.show(req, resp)
+}
+
+// show puts an answer into the transcript as a case has changed it.
+func (c *client) show(req kmsg.Request, resp kmsg.Response) {
 	c.steps = append(c.steps, step{kmsg.NameForKey(req.Key()), c.names.tree(resp)})
 }

@@ -119,6 +119,15 @@ func joinCases() []oneCase {
 			m.entered(m.enter())
 			describeGroup(c.aside(), g)
 		}},
+		{name: "a group that has only committed", api: kmsg.JoinGroup, run: func(c *client) {
+			g := c.group("g")
+			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, c.topic("t", 1), 5))
+			join(c, g, "nobody")
+			m := c.newMember(g, nil)
+			m.entered(m.enter())
+			m.leaves()
+			describeGroup(c.aside(), g)
+		}},
 		{name: "groups with odd ids", api: kmsg.JoinGroup, run: func(c *client) {
 			for _, id := range []string{c.fresh(" "), c.fresh("."), c.fresh("a/b"), c.fresh("ü€😀"), c.fresh("__consumer_offsets")} {
 				c.coordinated(id)
@@ -310,6 +319,22 @@ func joinRefusals() []oneCase {
 			m := c.newMember(c.group("g"), nil)
 			m.joins.Protocols = protocols("", "range")
 			m.entered(m.enter())
+		}},
+		{name: "more than a member may bring here", api: kmsg.JoinGroup, from: 8, run: func(c *client) {
+			long := strings.Repeat("l", 5000)
+			c.names.show(long, "long")
+			join(c, c.fresh(long), "")
+			join(c, c.group("g"), long)
+			join(c, c.group("g"), "", static(long))
+			join(c.named(long), c.group("g"), "")
+			join(c, c.group("g"), "", offers(long))
+			join(c, c.group("g"), "", func(req *kmsg.JoinGroupRequest) { req.ProtocolType = long })
+			join(c, c.group("g"), "", func(req *kmsg.JoinGroupRequest) { req.Protocols[0].Metadata = make([]byte, 1<<20+1) })
+			many := []string{}
+			for i := range 33 {
+				many = append(many, string(rune('A'+i)))
+			}
+			join(c, c.group("g"), "", offers(many...))
 		}},
 		{name: "instances before there are any", api: kmsg.JoinGroup, to: 4, run: func(c *client) {
 			g := c.group("g")

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -141,6 +142,20 @@ func commitCases() []oneCase {
 			g, t := c.group("g"), c.topic("t", 1)
 			commit(c, commitRequest(g, t, 2), with(strings.Repeat("m", 4097)))
 			describeGroup(c, g)
+		}},
+		{name: "more than fits into one batch", api: kmsg.OffsetCommit, run: func(c *client) {
+			g, t := c.group("g"), c.topic("t", 1)
+			req := commitRequest(g, t, 1)
+			with(strings.Repeat("m", 4096))(req)
+			for range 300 {
+				req.Topics[0].Partitions = append(req.Topics[0].Partitions, req.Topics[0].Partitions[0])
+			}
+			resp := do[*kmsg.OffsetCommitResponse](c, req)
+			resp.Topics[0].Partitions = slices.CompactFunc(resp.Topics[0].Partitions, func(a, b kmsg.OffsetCommitResponseTopicPartition) bool {
+				return a.ErrorCode == b.ErrorCode // they all say the same
+			})
+			c.show(req, resp)
+			showOffsets(c, g, t, 0)
 		}},
 		{name: "retention", api: kmsg.OffsetCommit, to: 4, run: func(c *client) {
 			g, t := c.group("g"), c.topic("t", 1)

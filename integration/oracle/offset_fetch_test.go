@@ -88,6 +88,20 @@ func offsetFetchScenario() scenario {
 			fetch(c, fetchAllRequest(one, one))
 			fetch(c, fetchAllRequest())
 		}},
+		{name: "of a topic that is deleted, and made again", api: kmsg.OffsetFetch, from: 8, run: func(c *client) {
+			g, t := committed(c)
+			do[*kmsg.DeleteTopicsResponse](c, deleteByName(t.name))
+			c.settle()
+			askUntil(c, fetchAllRequest(g), func(resp *kmsg.OffsetFetchResponse) bool { return len(resp.Groups[0].Topics) == 0 })
+			fetch(c, fetchOffsetsRequest(g, t, 0))
+			again := do[*kmsg.CreateTopicsResponse](c, createRequest(newTopic(t.name, 2))).Topics[0]
+			t.id = again.TopicID
+			c.names.ids[t.id] = "<id of t>"
+			c.lead(t, 2)
+			fetch(c, fetchOffsetsRequest(g, t, 0))
+			fetch(c, fetchAllRequest(g))
+			describeGroup(c, g)
+		}},
 		{name: "only what is stable", api: kmsg.OffsetFetch, from: 7, run: func(c *client) {
 			g, t := committed(c)
 			req := fetchOffsetsRequest(g, t, 0, 1)
@@ -128,103 +142,6 @@ func offsetFetchScenario() scenario {
 			c.newMember(m.group(), nil).enter()
 			c.until(m.group(), "PreparingRebalance", 2)
 			fetch(c, fetchOffsetsRequest(m.group(), t, 0))
-		}},
-	}}
-}
-
-func offsetDeleteScenario() scenario {
-	request := func(group string, t topic, partitions ...int32) *kmsg.OffsetDeleteRequest {
-		req := kmsg.NewPtrOffsetDeleteRequest()
-		req.Group = group
-		rt := kmsg.NewOffsetDeleteRequestTopic()
-		rt.Topic = t.name
-		for _, p := range partitions {
-			rt.Partitions = append(rt.Partitions, kmsg.OffsetDeleteRequestTopicPartition{Partition: p})
-		}
-		req.Topics = append(req.Topics, rt)
-		return req
-	}
-	remove := func(c *client, req *kmsg.OffsetDeleteRequest) {
-		c.t.Helper()
-		ask[*kmsg.OffsetDeleteResponse](c, req)
-	}
-	return scenario{name: "offset_delete", cases: []oneCase{
-		{name: "of a group without members", api: kmsg.OffsetDelete, run: func(c *client) {
-			g, t := c.group("g"), c.topic("t", 2)
-			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, t, 5))
-			remove(c, request(g, t, 0, 1))
-			showOffsets(c, g, t, 0)
-			remove(c, request(g, t, 0))
-			describeGroup(c, g)
-		}},
-		{name: "groups that are not there", api: kmsg.OffsetDelete, run: func(c *client) {
-			g, t := c.group("g"), c.topic("t", 1)
-			remove(c, request(g, t, 0))
-			remove(c, request("", t, 0))
-			remove(c, request(g, c.missing(), 0))
-			remove(c, request(g, t))
-			req := request(g, t)
-			req.Topics = nil
-			remove(c, req)
-		}},
-		{name: "topics and partitions that are not there", api: kmsg.OffsetDelete, run: func(c *client) {
-			g, t := c.group("g"), c.topic("t", 1)
-			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, t, 5))
-			remove(c, request(g, c.missing(), 0, 1))
-			remove(c, request(g, t, 1, -1))
-			req := request(g, c.missing(), 0)
-			req.Topics = append(req.Topics, request(g, t, 0, 3).Topics...)
-			remove(c, req)
-			showOffsets(c, g, t, 0)
-			for _, name := range badTopicNames() {
-				remove(c, request(g, topic{name: name}, 0))
-			}
-		}},
-		{name: "nothing", api: kmsg.OffsetDelete, run: func(c *client) {
-			g, t := c.group("g"), c.topic("t", 1)
-			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, t, 5))
-			req := request(g, t)
-			remove(c, req)
-			req.Topics = nil
-			remove(c, req)
-		}},
-		{name: "a topic and a partition again and again", api: kmsg.OffsetDelete, run: func(c *client) {
-			g, t := c.group("g"), c.topic("t", 2)
-			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, t, 5))
-			req := request(g, t, 0, 0)
-			req.Topics = append(req.Topics, request(g, t, 1).Topics...)
-			remove(c, req)
-		}},
-		{name: "of what consumers read, and what they do not", api: kmsg.OffsetDelete, run: func(c *client) {
-			read, other := c.topic("read", 1), c.topic("other", 1)
-			m := c.alone(c.group("g"), subscribed(read.name))
-			do[*kmsg.OffsetCommitResponse](c, m.commits(read, 5))
-			do[*kmsg.OffsetCommitResponse](c, m.commits(other, 5))
-			req := request(m.group(), read, 0, 7)
-			req.Topics = append(req.Topics, request(m.group(), other, 0).Topics...)
-			remove(c, req)
-			showOffsets(c, m.group(), read, 0)
-			showOffsets(c, m.group(), other, 0)
-			c.newMember(m.group(), subscribed(other.name)).enter()
-			c.until(m.group(), "PreparingRebalance", 2)
-			remove(c, request(m.group(), read, 0))
-			remove(c, request(m.group(), other, 0))
-		}},
-		{name: "before the assignment", api: kmsg.OffsetDelete, run: func(c *client) {
-			read, other := c.topic("read", 1), c.topic("other", 1)
-			m := c.joined(c.group("g"), subscribed(read.name))
-			remove(c, request(m.group(), read, 0))
-			remove(c, request(m.group(), other, 0))
-			m.leaves()
-			remove(c, request(m.group(), read, 0))
-		}},
-		{name: "of what is no consumer", api: kmsg.OffsetDelete, run: func(c *client) {
-			t := c.topic("t", 1)
-			m := c.alone(c.group("g"), func(req *kmsg.JoinGroupRequest) { req.ProtocolType = "connect" })
-			remove(c, request(m.group(), t, 0))
-			remove(c, request(m.group(), c.missing(), 0))
-			m.leaves()
-			remove(c, request(m.group(), t, 0))
 		}},
 	}}
 }

@@ -62,6 +62,7 @@ func scenarios() []scenario {
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),
+		noCoordinatorScenario(),
 		noDeletionScenario(),
 		offsetCommitScenario(),
 		offsetDeleteScenario(),

@@ -33,6 +33,13 @@ func smallGroupsScenario() scenario {
 			leader.entered(entered)
 			third.entered(third.enter())
 		}},
+		{name: "a static member is back", api: kmsg.JoinGroup, from: 5, run: func(c *client) {
+			leader := c.alone(c.group("g"), static("leader"))
+			follower := leader.joinedBy(static("follower"))
+			do[*kmsg.SyncGroupResponse](leader.client, leader.syncRequest(leader, follower))
+			join(c, leader.group(), "", static("follower"))
+			join(c, leader.group(), follower.id(), static("follower"))
+		}},
 		{name: "room again", api: kmsg.JoinGroup, run: func(c *client) {
 			leader, follower := c.two(c.group("g"), nil)
 			follower.leaves()

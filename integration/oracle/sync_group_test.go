@@ -55,6 +55,15 @@ func syncCases() []oneCase {
 			m := c.joined(c.group("g"), nil)
 			m.syncs(nil, m, m)
 		}},
+		{name: "an assignment that is too large to be kept", api: kmsg.SyncGroup, run: func(c *client) {
+			leader := c.alone(c.group("g"), nil)
+			follower := leader.joinedBy(nil)
+			waiting := begin[*kmsg.SyncGroupResponse](follower.client, follower.syncRequest())
+			leader.syncs(func(req *kmsg.SyncGroupRequest) { req.GroupAssignment[0].MemberAssignment = make([]byte, 2<<20) }, leader)
+			waiting.answer()
+			follower.beats()
+			describeGroup(c, leader.group())
+		}},
 		{name: "a follower's assignments", api: kmsg.SyncGroup, run: func(c *client) {
 			leader := c.alone(c.group("g"), nil)
 			follower := leader.joinedBy(nil)
