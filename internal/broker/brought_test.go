@@ -121,7 +121,10 @@ func TestFoldersOfKafka(t *testing.T) {
 				checkAsKafka(t, b, topic, answer)
 			}
 			checkEpoch(t, b, topic)
-			produce(t, client(t, b), topic, "more")
+			more := &kgo.Record{Topic: topic, Key: []byte("more"), Value: []byte("more")}
+			if err := client(t, b).ProduceSync(t.Context(), more).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
 			last := readLevel(t, b, topic, answer.End+int64(run)+1, kgo.ReadCommitted())
 			if r := last[len(last)-1]; string(r.Value) != "more" || r.Offset != answer.End+int64(run) {
 				t.Errorf("%s, start %d: the last record is %q at %d, Kafka's end is %d", topic, run, r.Value, r.Offset, answer.End)
@@ -132,7 +135,7 @@ func TestFoldersOfKafka(t *testing.T) {
 	for topic := range answers {
 		after := kafkasFiles(t, filepath.Join(dir, topic+"-0"))
 		for name, text := range before[topic] {
-			if now, ok := after[name]; ok != true || now != text && !strings.HasPrefix(now, text) {
+			if now, ok := after[name]; !ok || now != text && !strings.HasPrefix(now, text) {
 				if !slices.Contains(answers[topic].Configs, "cleanup.policy=compact") || !strings.HasSuffix(name, ".log") {
 					t.Errorf("%s/%s has changed: %d bytes are %d now (there: %t)", topic, name, len(text), len(now), ok)
 				}
