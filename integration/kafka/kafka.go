@@ -14,7 +14,7 @@ import (
 )
 
 // ErrMissing is what Fetch fails with where there is no Java, or no Maven.
-var ErrMissing = errors.New("a program is not installed")
+var ErrMissing = errors.New("not installed")
 
 //go:embed pom.xml
 var pom string
@@ -29,7 +29,7 @@ type Kafka struct {
 func Fetch(ctx context.Context) (*Kafka, error) {
 	for _, program := range []string{"java", "mvn"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("Apache Kafka needs Java and Maven: %w: %s", ErrMissing, program)
+			return nil, fmt.Errorf("%s, which Apache Kafka needs: %w", program, ErrMissing)
 		}
 	}
 	cache, err := os.UserCacheDir()

@@ -159,7 +159,7 @@ func (n *Node) Stop() error {
 		return nil // by a signal, which Java tells as an error
 	case <-time.After(stopPatience):
 		n.Kill()
-		return fmt.Errorf("Apache Kafka does not stop within %v; see %s", stopPatience, n.log)
+		return fmt.Errorf("stop Apache Kafka: it has not ended within %v; see %s", stopPatience, n.log)
 	}
 }
 
