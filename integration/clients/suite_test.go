@@ -196,7 +196,6 @@ func (tb *table) String() string {
 // The table stands between these lines of a page.
 const tableBegins, tableEnds = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
 
-
 // publish prints the table and puts it into the page that is asked for.
 func (tb *table) publish(t *testing.T) {
 	fmt.Printf("\n%s\n", tb)

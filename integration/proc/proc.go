@@ -27,7 +27,9 @@ const (
 func Build(ctx context.Context, to string) error { return BuildOwn(ctx, "segue/cmd/broker", to) }
 
 // BuildOwn makes a program of this module.
-func BuildOwn(ctx context.Context, pkg, to string) error { return run(ctx, "", "build", "-trimpath", "-o", to, pkg) }
+func BuildOwn(ctx context.Context, pkg, to string) error {
+	return run(ctx, "", "build", "-o", to, pkg)
+}
 
 // ErrModules is what BuildModule fails with where the modules that it needs cannot be had.
 var ErrModules = errors.New("modules cannot be had")
