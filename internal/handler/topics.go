@@ -84,7 +84,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		image := c.store.Image()
 		results, changes := c.judge(image, listener, specs)
 		if validateOnly || len(changes) == 0 {
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return image, results
 		}
 		next, err := c.store.Commit(c.broker, image.Version(), changes...)
@@ -92,7 +92,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		switch {
 		case err == nil:
 			c.logCreated(results)
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return next, results
 		case errors.As(err, &conflict):
 			continue // somebody was faster; judge anew
@@ -105,6 +105,14 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		}
 		return c.store.Image(), results
 	}
+}
+
+func errorsOf(results []creation) []*apiError {
+	errs := make([]*apiError, len(results))
+	for i, r := range results {
+		errs[i] = r.err
+	}
+	return errs
 }
 
 func (c *topicCreator) logCreated(results []creation) {
@@ -208,8 +216,7 @@ func (s *topicSpec) configure(t *catalog.CreateTopic, layers *config.Layers) *ap
 		case c.value == nil:
 			null = append(null, c.name)
 		case len(*c.value) > math.MaxInt16:
-			return failure(kerr.InvalidConfig,
-				"The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", math.MaxInt16)
+			return valueTooLong()
 		default:
 			configs[c.name] = *c.value
 		}
