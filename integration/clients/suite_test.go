@@ -93,23 +93,16 @@ func runClient(t *testing.T, c *client, r *row, binaries string, newServer func(
 		}
 		t.Fatal(err)
 	}
-	b := newServer(t)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr()), kgo.MaxVersions(kversion.V2_8_0()), // a Fetch that names topics
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20), kgo.RetryBackoffFn(soon))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	s := session{t: t, c: c, b: b, cl: cl, adm: kadm.NewClient(cl)}
+	s := newSession(t, c, newServer(t))
 	t.Run("version", func(t *testing.T) {
-		s := s
+		s := *s
 		s.t = t
 		s.version(r)
 	})
 	for _, sc := range scenarios() {
 		begun := time.Now()
 		t.Run(sc.name, func(t *testing.T) {
-			s := s
+			s := *s
 			s.t, s.scenario = t, sc.name
 			r.cells[sc.name] = "FAIL"
 			defer func() {
@@ -130,6 +123,17 @@ func runClient(t *testing.T, c *client, r *row, binaries string, newServer func(
 			t.Logf("%s took %v", sc.name, took.Round(time.Second))
 		}
 	}
+}
+
+// newSession lets a client work on a broker, with a judge beside it.
+func newSession(t *testing.T, c *client, b server) *session {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr()), kgo.MaxVersions(kversion.V2_8_0()), // a Fetch that names topics
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20), kgo.RetryBackoffFn(soon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return &session{t: t, c: c, b: b, cl: cl, adm: kadm.NewClient(cl)}
 }
 
 // soon has the judge try again soon.
