@@ -119,7 +119,7 @@ func (c *tools) getOffsets() {
 		"earliest":      {"0:0", "1:1"},
 		"latest":        {"0:0", "1:5"},
 		"max-timestamp": {"1:2"},
-		strconv.FormatInt(clock(2).UnixMilli(), 10): {"0:0", "1:2"},
+		strconv.FormatInt(clock(2).UnixMilli(), 10): {"1:2"},
 	} {
 		for i := range want {
 			want[i] = topic + ":" + want[i]
@@ -199,16 +199,16 @@ func (c *tools) folder(topic string) (dir string, sizes map[string]int64) {
 // dumpLog: the segments that the broker has written are sound to the tool, in all codecs, down to each record. It reads
 // nothing but segments: an index of Segue's is a file that it does not know.
 func (c *tools) dumpLog() {
-	topic := c.topic(1, "segment.bytes=20000")
+	topic := c.topic(1, "segment.bytes=1048576")
 	var want []string
-	for round := range 10 {
+	for round := range 3 * len(codecs) {
 		codec := round % len(codecs)
 		var records []*kgo.Record
-		for range 50 {
+		for range 100 {
 			i := len(want)
-			records = append(records, &kgo.Record{Key: fmt.Append(nil, "k", i), Value: []byte(padded(i, 100)), Timestamp: clock(i),
+			records = append(records, &kgo.Record{Key: fmt.Append(nil, "k", i), Value: []byte(padded(i, 5000)), Timestamp: clock(i),
 				Headers: []kgo.RecordHeader{{Key: "n", Value: fmt.Append(nil, i)}}})
-			want = append(want, fmt.Sprintf("offset: %d CreateTime: %d key: k%d payload: %s", i, clock(i).UnixMilli(), i, padded(i, 100)))
+			want = append(want, fmt.Sprintf("offset: %d CreateTime: %d key: k%d payload: %s", i, clock(i).UnixMilli(), i, padded(i, 5000)))
 		}
 		c.write(codec, topic, records...)
 	}
@@ -221,8 +221,9 @@ func (c *tools) dumpLog() {
 	if err != nil {
 		c.t.Fatalf("%v\n%s", err, out)
 	}
-	// Whatever it finds wrong, it prints below the rest, and exits with 0.
-	known := regexp.MustCompile(`^(Dumping |Log starting offset: |baseOffset: .* isvalid: true$|\| offset: )`)
+	// Whatever it finds wrong, it prints below the rest, and exits with 0. In each segment but a log's first it misses what
+	// goes before, in those of Kafka's own too.
+	known := regexp.MustCompile(`^(Dumping |Log starting offset: |baseOffset: .* isvalid: true$|\| offset: |Non-consecutive offsets in |  -1 is followed by \d+$)`)
 	record := regexp.MustCompile(`^\| (offset: \d+ CreateTime: \d+) .* headerKeys: \[n\] (key: .*)$`)
 	var got []string
 	seen := map[string]bool{}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/integration/kafka"
@@ -191,18 +192,19 @@ func (c *tools) topicConfigs() {
 // brokerConfigs: those of the broker, all of them, and one that is altered.
 func (c *tools) brokerConfigs() {
 	of := []string{"--entity-type", "brokers", "--entity-name", "1"}
-	c.prints(c.run(configsTool, append(of, "--alter", "--add-config", "log.retention.ms=7200000")...), `^Completed updating config for broker 1\.$`)
+	c.prints(c.run(configsTool, append(of, "--alter", "--add-config", "log.cleaner.delete.retention.ms=7200000")...), `^Completed updating config for broker 1\.$`)
 	out := c.run(configsTool, append(of, "--describe", "--all")...)
 	c.prints(out, `^All configs for broker 1 are:$`,
-		`^  log\.retention\.ms=7200000 sensitive=false synonyms=\{DYNAMIC_BROKER_CONFIG:log\.retention\.ms=7200000`,
+		`^  log\.cleaner\.delete\.retention\.ms=7200000 sensitive=false synonyms=\{DYNAMIC_BROKER_CONFIG:log\.cleaner\.delete\.retention\.ms=7200000, `+
+			`DEFAULT_CONFIG:log\.cleaner\.delete\.retention\.ms=86400000\}$`,
 		`^  message\.max\.bytes=1048588 sensitive=false synonyms=\{DEFAULT_CONFIG:message\.max\.bytes=1048588\}$`,
 		`^  listeners=PLAINTEXT://`+regexp.QuoteMeta(c.b.addr())+`\S* sensitive=false synonyms=\{STATIC_BROKER_CONFIG:listeners=`,
 		`^  ssl\.keystore\.password=null sensitive=true `)
 	if n := len(linesOf(out)); n < 300 {
 		c.t.Errorf("it prints %d lines, which are not all configs:\n%s", n, out)
 	}
-	c.run(configsTool, append(of, "--alter", "--delete-config", "log.retention.ms")...)
-	c.lacking(c.run(configsTool, "--entity-type", "brokers", "--describe"), `log\.retention\.ms`)
+	c.run(configsTool, append(of, "--alter", "--delete-config", "log.cleaner.delete.retention.ms")...)
+	c.lacking(c.run(configsTool, "--entity-type", "brokers", "--describe"), `log\.cleaner\.delete\.retention\.ms`)
 }
 
 // apiVersions: all that the broker serves is told, and usable.
@@ -238,10 +240,18 @@ func (c *tools) cluster() {
 
 // features: what ApiVersions tells of them, a line each.
 func (c *tools) features() {
-	out := c.run(featuresTool, "describe")
+	out, err := c.attempt("", featuresTool, "--bootstrap-server", c.b.addr(), "describe") // in this order
+	if err != nil {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.b.addr())) // the newest version: older ones are not told of all features
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer cl.Close()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "judge", "1"
-	told, err := req.RequestWith(within(c.t), c.cl)
+	told, err := req.RequestWith(within(c.t), cl)
 	if err != nil {
 		c.t.Fatal(err)
 	}
