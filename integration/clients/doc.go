@@ -33,6 +33,9 @@
 // franz-go and at batches off the wire. Beside what is told above, in clients_test.go each client has what it needs on the
 // machine, what installs it, and what it is known not to have, which the table shows as a dash.
 //
+// The command-line tools of Apache Kafka (kafka-topics and so on) have no drivers: TestTools runs them, and reads what they
+// print. SEGUE_CLIENTS names them kafka-tools; they need Java and Maven.
+//
 // Without settings, those clients run that every change is tested with. Environment variables change that:
 //
 //	SEGUE_CLIENTS=all       all clients run; or those that are named, separated by commas
