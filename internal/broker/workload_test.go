@@ -101,7 +101,11 @@ func (l *life) actions() []func(*user) error {
 			actions = append(actions, (*user).rebalance)
 		case k < 75:
 			actions = append(actions, (*user).consume)
-		case k < 80:
+		case k < 77:
+			actions = append(actions, (*user).alterTopic)
+		case k < 78:
+			actions = append(actions, (*user).growTopic)
+		case k < 81:
 			actions = append(actions, (*user).newProducer)
 		case k < 85:
 			actions = append(actions, (*user).autoCreate)
