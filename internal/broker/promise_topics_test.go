@@ -125,7 +125,7 @@ func (p *topicPromise) audit(a *audit) {
 		case !ok:
 			a.violated("topic %s is gone", t)
 		case !p.fits(t, found):
-			a.violated("topic %s is %+v, it was %+v", t, found, t)
+			a.violated("topic %s has %d partitions and %v, it had %d and %v", found, found.partitions, found.configs, t.partitions, t.configs)
 		}
 	}
 	for id, t := range a.topics {
