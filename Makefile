@@ -3,7 +3,7 @@ GO ?= go
 FUZZTIME ?= 20s
 VERSION ?=
 
-.PHONY: build fmt lint test race fuzz integration long bench cross
+.PHONY: build fmt lint test race fuzz integration oracle long bench cross
 
 build: ## one static binary, ./broker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o broker ./cmd/broker
@@ -31,6 +31,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 integration: ## the black-box tests on the built binary; kcat is used where it is installed
 	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
+
+oracle: ## ask the newest Apache Kafka again what it answers; needs Java and Maven. The tests compare with what it said
+	$(GO) test -count=1 -v -timeout 30m -run TestRecord ./integration/oracle -record
 
 long: ## what proves durability, at length: crash points, failed operations, kills, power cuts; an hour or two
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local

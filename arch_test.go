@@ -37,6 +37,8 @@ var floors = map[string]int{
 	"protocol":                   1,
 	"storage":                    1,
 	"integration/history":        0,
+	"integration/kafka":          0,
+	"integration/oracle":         8,
 	"storage/record":             0,
 	"storage/vfs":                0,
 	"internal/config":            0,

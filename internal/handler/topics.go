@@ -18,6 +18,9 @@ import (
 // maxPartitionsPerRequest bounds the partitions that one request may create (MAX_PARTITIONS_PER_BATCH).
 const maxPartitionsPerRequest = 10_000
 
+// clusterMetadataTopic is a name that Kafka keeps for its controllers' log.
+const clusterMetadataTopic = "__cluster_metadata"
+
 // findTopic returns the topic that a request names, by name or by id, or why there is none.
 func findTopic(image *catalog.Image, byID bool, name string, id [16]byte) (*catalog.Topic, *kerr.Error) {
 	if byID {
@@ -136,6 +139,10 @@ func (c *topicCreator) judge(image *catalog.Image, listener string, specs []topi
 		r := &results[i]
 		if r.topic.Name = specs[i].name; tooMany {
 			r.err = failure(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+			continue
+		}
+		if r.topic.Name == clusterMetadataTopic {
+			r.err = failure(kerr.InvalidRequest, "Creation of internal topic %s is prohibited.", clusterMetadataTopic)
 			continue
 		}
 		if r.topic, r.err = specs[i].topic(image, layers, brokers); r.err != nil {
