@@ -41,11 +41,16 @@ var baseSettings = []string{
 // scenarios are all of them.
 func scenarios() []scenario {
 	return []scenario{
+		alterConfigsScenario(),
 		clusterScenario(),
+		createPartitionsScenario(),
 		createTopicsScenario(),
+		deleteRecordsScenario(),
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
+		describeLogDirsScenario(),
 		framesScenario(),
+		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),
