@@ -3,216 +3,256 @@ package oracle
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The kinds of resources and the operations on a config.
 const (
-	ofTopic  = kmsg.ConfigResourceTypeTopic
-	ofBroker = kmsg.ConfigResourceTypeBroker
-
-	set      = kmsg.IncrementalAlterConfigOpSet
-	unset    = kmsg.IncrementalAlterConfigOpDelete
-	add      = kmsg.IncrementalAlterConfigOpAppend
-	subtract = kmsg.IncrementalAlterConfigOpSubtract
+	topicConfigs  = kmsg.ConfigResourceTypeTopic
+	brokerConfigs = kmsg.ConfigResourceTypeBroker
 )
 
-func alterConfigsScenario() scenario {
-	inc, whole := kmsg.IncrementalAlterConfigs, kmsg.AlterConfigs
-	return scenario{name: "alter_configs", cases: []oneCase{
-		{name: "some of a topic", api: inc, run: func(c *client) {
-			t := c.topic("t", 1, "segment.ms=6000", "retention.ms=5000").name
-			alter(c, altered(ofTopic, t, change(set, "retention.ms=7000"), change(unset, "segment.ms"), change(set, "flush.messages= 8 ")))
-			c.settle(t, "retention.ms", "7000")
-			c.configsOf(ofTopic, t, "retention.ms", "segment.ms", "flush.messages")
+func incrementalAlterConfigsScenario() scenario {
+	const set, remove, add, subtract = kmsg.IncrementalAlterConfigOpSet, kmsg.IncrementalAlterConfigOpDelete,
+		kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract
+	return scenario{name: "incremental_alter_configs", cases: []oneCase{
+		{name: "set and delete", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1, "retention.ms=5000")
+			alter(c, topicConfigs, t.name, change{set, "segment.ms=7000"}, change{set, "retention.ms=6000"})
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms", "segment.ms"))
+			alter(c, topicConfigs, t.name, change{remove, "segment.ms"}, change{remove, "flush.ms"})
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms", "segment.ms"))
+			alter(c, topicConfigs, t.name)
 		}},
-		{name: "all of a topic", api: whole, run: func(c *client) {
-			t := c.topic("t", 1, "segment.ms=6000", "retention.ms=5000").name
-			replace(c, replaced(ofTopic, t, "retention.ms=7000"))
-			c.settle(t, "retention.ms", "7000")
-			c.configsOf(ofTopic, t, "retention.ms", "segment.ms")
-			replace(c, replaced(ofTopic, t))
-			c.settle(t, "retention.ms", "604800000")
-			c.configsOf(ofTopic, t, "retention.ms", "segment.ms")
-		}},
-		{name: "what is not altered in all of a topic", api: whole, run: func(c *client) {
-			t := c.topic("t", 1).name
-			replace(c, replaced(ofTopic, t, "retention.ms=soon"))
-			replace(c, replaced(ofTopic, t, "retentoin.ms=5"))
-			replace(c, replaced(ofTopic, c.fresh("missing"), "retention.ms=5"))
-			replace(c, replaced(ofTopic, c.fresh("missing")))
-			replace(c, replaced(ofTopic, t, "retention.ms=5", "retention.ms=6"))
-			r := replaced(ofTopic, t, "retention.ms=5")
-			r.Configs[0].Value = nil
-			replace(c, r)
-			replace(c)
-		}},
-		{name: "lists", api: inc, run: func(c *client) {
-			t := c.topic("t", 1).name
-			const policy = "cleanup.policy"
-			for _, step := range []struct{ change, leads string }{
-				{"+compact", "delete,compact"}, {"+compact,delete", "delete,compact"}, {"-delete", "compact"}, {"-delete", "compact"},
-				{"-compact", ""}, {"+delete", "delete"},
+		{name: "append and subtract", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
+			shown := func() {
+				c.settle()
+				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "cleanup.policy"))
+			}
+			for _, step := range []change{
+				{add, "cleanup.policy=compact"}, {add, "cleanup.policy=compact"}, {subtract, "cleanup.policy=delete"},
+				{subtract, "cleanup.policy=delete"}, {add, "cleanup.policy=delete,compact"}, {subtract, "cleanup.policy=compact,delete"},
+				{add, "cleanup.policy=shred"}, {add, "retention.ms=5"}, {subtract, "retention.ms=5"},
 			} {
-				op := add
-				if step.change[0] == '-' {
-					op = subtract
-				}
-				alter(c, altered(ofTopic, t, change(op, policy+"="+step.change[1:])))
-				c.settle(t, policy, step.leads)
-				c.configsOf(ofTopic, t, policy)
+				alter(c, topicConfigs, t.name, step)
+				shown()
 			}
-			alter(c, altered(ofTopic, t, change(add, policy+"=")))
-			alter(c, altered(ofTopic, t, change(add, policy+"=shred")))
-			alter(c, altered(ofTopic, t, change(add, "retention.ms=5")))
-			alter(c, altered(ofTopic, t, change(subtract, "no.such=5")))
-			alter(c, altered(ofTopic, t, change(add, "leader.replication.throttled.replicas=0:1,0:2")))
-			c.settle(t, "leader.replication.throttled.replicas", "0:1,0:2")
 		}},
-		{name: "values that are none", api: inc, run: func(c *client) {
-			t := c.topic("t", 1).name
+		{name: "configs that are none", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
 			for _, config := range badTopicConfigs() {
-				alter(c, altered(ofTopic, t, change(set, config)))
+				alter(c, topicConfigs, t.name, change{set, config})
 			}
-			alter(c, altered(ofTopic, t, change(set, "max.compaction.lag.ms=5"), change(set, "min.compaction.lag.ms=6")))
+			alter(c, topicConfigs, t.name, change{remove, "no.such.config"})
+			alter(c, topicConfigs, t.name, change{set, "retention.ms=5"}, change{set, "segment.ms=never"})
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "segment.ms"))
 		}},
-		{name: "what cannot be altered", api: inc, run: func(c *client) {
-			t := c.topic("t", 1).name
-			alter(c, altered(ofTopic, c.fresh("missing"), change(set, "retention.ms=5")))
-			alter(c, altered(ofTopic, c.fresh("missing"), change(set, "retention.ms=soon")))
-			alter(c, altered(ofTopic, c.fresh("missing")))
-			for _, name := range badTopicNames() {
-				alter(c, altered(ofTopic, name, change(set, "retention.ms=5")))
+		{name: "operations that are none", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
+			for _, op := range []kmsg.IncrementalAlterConfigOp{4, -1, 127} {
+				alter(c, topicConfigs, t.name, change{op, "retention.ms=5"})
 			}
-			alter(c, altered(ofTopic, t, change(set, "retention.ms=5"), change(set, "retention.ms=6")))
-			alter(c, altered(ofTopic, t, change(set, "retention.ms=5"), change(unset, "retention.ms")))
-			null := change(set, "retention.ms=5")
-			null.Value = nil
-			alter(c, altered(ofTopic, t, null))
-			alter(c, altered(ofTopic, t, change(unset, "no.such")))
-			alter(c, altered(ofTopic, t))
-			alter(c)
 		}},
-		{name: "a good one beside bad ones", api: inc, run: func(c *client) {
-			t, other := c.topic("t", 1).name, c.topic("other", 1).name
-			alter(c, altered(ofTopic, t, change(set, "retention.ms=5")), altered(ofTopic, c.fresh("missing"), change(set, "retention.ms=5")),
-				altered(ofTopic, other, change(set, "retention.ms=soon")))
-			c.settle(t, "retention.ms", "5")
+		{name: "no value", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1, "retention.ms=5000")
+			for _, op := range []kmsg.IncrementalAlterConfigOp{set, remove, add, subtract} {
+				req := alterRequest(topicConfigs, t.name, change{op, "retention.ms"})
+				req.Resources[0].Configs[0].Value = nil
+				ask[*kmsg.IncrementalAlterConfigsResponse](c, req)
+			}
 		}},
-		{name: "a resource twice", api: inc, run: func(c *client) {
-			t, other := c.topic("t", 1).name, c.topic("other", 1).name
-			alter(c, altered(ofTopic, t, change(set, "retention.ms=5")), altered(ofTopic, other, change(set, "retention.ms=5")),
-				altered(ofTopic, t, change(set, "segment.ms=5")))
-			c.settle(other, "retention.ms", "5")
-			c.configsOf(ofTopic, t, "retention.ms", "segment.ms")
+		{name: "a config twice", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
+			alter(c, topicConfigs, t.name, change{set, "retention.ms=5"}, change{set, "retention.ms=6"})
+			alter(c, topicConfigs, t.name, change{set, "retention.ms=5"}, change{remove, "retention.ms"})
 		}},
-		{name: "only validated", api: inc, run: func(c *client) {
-			t := c.topic("t", 1).name
-			req := alterRequest(altered(ofTopic, t, change(set, "retention.ms=5")), altered(ofBroker, "", change(set, "log.retention.ms=x")))
-			req.ValidateOnly = true
+		{name: "a resource twice", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t, other := c.topic("t", 1), c.topic("other", 1)
+			req := alterRequest(topicConfigs, t.name, change{set, "retention.ms=5"})
+			for _, name := range []string{other.name, t.name} {
+				req.Resources = append(req.Resources, alterRequest(topicConfigs, name, change{set, "segment.ms=5"}).Resources...)
+			}
 			ask[*kmsg.IncrementalAlterConfigsResponse](c, req)
-			c.configsOf(ofTopic, t, "retention.ms")
 		}},
-		{name: "brokers", api: inc, run: func(c *client) {
-			t := c.topic("t", 1).name
-			alter(c, altered(ofBroker, "", change(set, "log.retention.ms=70000")), altered(ofBroker, "1", change(set, "log.segment.bytes=2000000")))
-			c.settle(t, "retention.ms", "70000")
-			c.settle(t, "segment.bytes", "2000000")
-			c.configsOf(ofTopic, t, "retention.ms", "segment.bytes")
-			c.configsOf(ofBroker, "1", "log.retention.ms", "log.retention.hours", "log.segment.bytes")
-			c.configsOf(ofBroker, "", "log.retention.ms", "log.segment.bytes")
-			alter(c, altered(ofBroker, "", change(unset, "log.retention.ms")), altered(ofBroker, "1", change(unset, "log.segment.bytes")))
-			c.settle(t, "retention.ms", "604800000")
-			c.settle(t, "segment.bytes", "1073741824")
-		}},
-		{name: "brokers that cannot be altered", api: inc, run: func(c *client) {
-			for _, id := range []string{"2", "-1", "one", " 1"} {
-				alter(c, altered(ofBroker, id, change(set, "log.retention.ms=5")))
+		{name: "what is not there", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			alter(c, topicConfigs, c.fresh("missing"), change{set, "retention.ms=5"})
+			for _, name := range badTopicNames() {
+				alter(c, topicConfigs, name, change{set, "retention.ms=5"})
 			}
-			for _, config := range []string{"num.partitions=5", "log.retention.hours=5", "log.retention.ms=x", "message.max.bytes=-1", "ssl.keystore.password=x",
-				"listeners=PLAINTEXT://:1", "broker.id=1", "log.cleanup.policy=shred"} {
-				alter(c, altered(ofBroker, "", change(set, config)))
+			for _, id := range []string{"2", "-1", "one"} {
+				alter(c, brokerConfigs, id, change{set, "log.retention.ms=5000"})
 			}
-			alter(c, altered(ofBroker, "1", change(add, "log.retention.ms=5")))
-			alter(c, altered(ofBroker, "1", change(add, "no.such=5")))
-			alter(c, altered(ofBroker, "1", change(9, "log.retention.ms=5")))
-			alter(c, altered(ofBroker, "1", change(unset, "log.retention.ms")))
+			for _, kind := range []kmsg.ConfigResourceType{0, 1, 3, 127, -1} {
+				alter(c, kind, "x", change{set, "a=b"})
+			}
 		}},
-		{name: "kinds of resources", api: inc, run: func(c *client) {
-			for _, kind := range []kmsg.ConfigResourceType{0, 1, 3, 5, 64, 127, -1} {
-				alter(c, altered(kind, "x"))
+		{name: "nothing", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			ask[*kmsg.IncrementalAlterConfigsResponse](c, kmsg.NewPtrIncrementalAlterConfigsRequest())
+		}},
+		{name: "only asking", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
+			for _, config := range []string{"retention.ms=5", "retention.ms=never"} {
+				req := alterRequest(topicConfigs, t.name, change{set, config})
+				req.ValidateOnly = true
+				ask[*kmsg.IncrementalAlterConfigsResponse](c, req)
+			}
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms"))
+		}},
+		{name: "a broker", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			// shown waits until the setting has this value and this source, or is not there.
+			shown := func(broker string, value string, source kmsg.ConfigSource) {
+				c.t.Helper()
+				req := describeConfigs(brokerConfigs, broker, "log.retention.ms")
+				req.IncludeSynonyms = true
+				askUntil(c, req, func(resp *kmsg.DescribeConfigsResponse) bool {
+					configs := resp.Resources[0].Configs
+					if len(configs) == 0 {
+						return value == ""
+					}
+					has := ""
+					if configs[0].Value != nil {
+						has = *configs[0].Value
+					}
+					return has == value && configs[0].Source == source
+				})
+			}
+			const of1, ofAll, none = kmsg.ConfigSourceDynamicBrokerConfig, kmsg.ConfigSourceDynamicDefaultBrokerConfig, kmsg.ConfigSourceDefaultConfig
+			alter(c, brokerConfigs, "", change{set, "log.retention.ms=7200000"})
+			shown("", "7200000", ofAll)
+			shown("1", "7200000", ofAll)
+			alter(c, brokerConfigs, "1", change{set, "log.retention.ms=7300000"})
+			shown("1", "7300000", of1)
+			t := c.topic("t", 1)
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms"))
+			alter(c, brokerConfigs, "1", change{remove, "log.retention.ms"})
+			shown("1", "7200000", ofAll)
+			alter(c, brokerConfigs, "", change{remove, "log.retention.ms"})
+			shown("1", "", none)
+		}},
+		{name: "a broker's configs that cannot be altered", api: kmsg.IncrementalAlterConfigs, run: func(c *client) {
+			for _, config := range []string{
+				"node.id=2", "log.dirs=/nowhere", "no.such.config=1", "log.retention.ms=never", "process.roles=broker",
+				"message.max.bytes=-1", "auto.create.topics.enable=true",
+			} {
+				alter(c, brokerConfigs, "1", change{set, config})
+				alter(c, brokerConfigs, "", change{set, config})
 			}
 		}},
 	}}
 }
 
-func change(op kmsg.IncrementalAlterConfigOp, config string) kmsg.IncrementalAlterConfigsRequestResourceConfig {
-	ch := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	name, value, has := strings.Cut(config, "=")
-	ch.Name, ch.Op = name, op
-	if has {
-		ch.Value = &value
+func alterConfigsScenario() scenario {
+	replace := func(kind kmsg.ConfigResourceType, name string, configs ...string) *kmsg.AlterConfigsRequest {
+		req := kmsg.NewPtrAlterConfigsRequest()
+		r := kmsg.NewAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kind, name
+		for _, text := range configs {
+			rc := kmsg.NewAlterConfigsRequestResourceConfig()
+			name, value, found := strings.Cut(text, "=")
+			if rc.Name = name; found {
+				rc.Value = &value
+			}
+			r.Configs = append(r.Configs, rc)
+		}
+		req.Resources = append(req.Resources, r)
+		return req
 	}
-	return ch
+	alterAll := func(c *client, kind kmsg.ConfigResourceType, name string, configs ...string) {
+		c.t.Helper()
+		ask[*kmsg.AlterConfigsResponse](c, replace(kind, name, configs...))
+	}
+	return scenario{name: "alter_configs", cases: []oneCase{
+		{name: "all of a topic's", api: kmsg.AlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1, "retention.ms=5000")
+			shown := func() {
+				c.settle()
+				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms", "segment.ms"))
+			}
+			alterAll(c, topicConfigs, t.name, "segment.ms=7000")
+			shown()
+			alterAll(c, topicConfigs, t.name)
+			shown()
+		}},
+		{name: "configs that are none", api: kmsg.AlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1, "segment.ms=7000")
+			for _, config := range badTopicConfigs() {
+				alterAll(c, topicConfigs, t.name, config)
+			}
+			alterAll(c, topicConfigs, t.name, "retention.ms")
+			alterAll(c, topicConfigs, t.name, "retention.ms=5", "retention.ms=6")
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "segment.ms", "retention.ms"))
+		}},
+		{name: "what is not there", api: kmsg.AlterConfigs, run: func(c *client) {
+			alterAll(c, topicConfigs, c.fresh("missing"), "retention.ms=5")
+			alterAll(c, topicConfigs, "a b", "retention.ms=5")
+			for _, id := range []string{"2", "-1", "one"} {
+				alterAll(c, brokerConfigs, id, "log.retention.ms=5000")
+			}
+			for _, kind := range []kmsg.ConfigResourceType{0, 1, 3, 127, -1} {
+				alterAll(c, kind, "x", "a=b")
+			}
+		}},
+		// A resource that is named twice is never answered by Kafka.
+		{name: "only asking", api: kmsg.AlterConfigs, run: func(c *client) {
+			t := c.topic("t", 1)
+			for _, config := range []string{"retention.ms=5", "retention.ms=never"} {
+				req := replace(topicConfigs, t.name, config)
+				req.ValidateOnly = true
+				ask[*kmsg.AlterConfigsResponse](c, req)
+			}
+			c.settle()
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, t.name, "retention.ms"))
+		}},
+		{name: "all of a broker's", api: kmsg.AlterConfigs, run: func(c *client) {
+			// shown waits until segments have this size.
+			shown := func(size string) {
+				c.t.Helper()
+				req := describeConfigs(brokerConfigs, "1", "log.retention.ms", "log.segment.bytes")
+				askUntil(c, req, func(resp *kmsg.DescribeConfigsResponse) bool {
+					return slices.ContainsFunc(resp.Resources[0].Configs, func(e kmsg.DescribeConfigsResponseResourceConfig) bool {
+						return e.Name == "log.segment.bytes" && *e.Value == size
+					})
+				})
+			}
+			alterAll(c, brokerConfigs, "1", "log.retention.ms=7200000", "log.segment.bytes=2000000")
+			shown("2000000")
+			alterAll(c, brokerConfigs, "1", "log.segment.bytes=3000000")
+			shown("3000000")
+			alterAll(c, brokerConfigs, "1")
+			shown("1073741824")
+			alterAll(c, brokerConfigs, "1", "node.id=2")
+		}},
+	}}
 }
 
-func altered(kind kmsg.ConfigResourceType, name string, changes ...kmsg.IncrementalAlterConfigsRequestResourceConfig) kmsg.IncrementalAlterConfigsRequestResource {
-	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName, r.Configs = kind, name, changes
-	return r
+// change is one operation on a config (name=value).
+type change struct {
+	op     kmsg.IncrementalAlterConfigOp
+	config string
 }
 
-func alterRequest(resources ...kmsg.IncrementalAlterConfigsRequestResource) *kmsg.IncrementalAlterConfigsRequest {
+func alterRequest(kind kmsg.ConfigResourceType, name string, changes ...change) *kmsg.IncrementalAlterConfigsRequest {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	req.Resources = resources
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kind, name
+	for _, change := range changes {
+		rc := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		name, value, _ := strings.Cut(change.config, "=")
+		rc.Op, rc.Name, rc.Value = change.op, name, &value
+		r.Configs = append(r.Configs, rc)
+	}
+	req.Resources = append(req.Resources, r)
 	return req
 }
 
-func alter(c *client, resources ...kmsg.IncrementalAlterConfigsRequestResource) {
+func alter(c *client, kind kmsg.ConfigResourceType, name string, changes ...change) {
 	c.t.Helper()
-	ask[*kmsg.IncrementalAlterConfigsResponse](c, alterRequest(resources...))
-}
-
-func replaced(kind kmsg.ConfigResourceType, name string, configs ...string) kmsg.AlterConfigsRequestResource {
-	r := kmsg.NewAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kind, name
-	for _, config := range configs {
-		rc := kmsg.NewAlterConfigsRequestResourceConfig()
-		name, value, _ := strings.Cut(config, "=")
-		rc.Name, rc.Value = name, &value
-		r.Configs = append(r.Configs, rc)
-	}
-	return r
-}
-
-func replace(c *client, resources ...kmsg.AlterConfigsRequestResource) {
-	c.t.Helper()
-	req := kmsg.NewPtrAlterConfigsRequest()
-	req.Resources = resources
-	ask[*kmsg.AlterConfigsResponse](c, req)
-}
-
-// configsOf has the values and synonyms of some configs told.
-func (c *client) configsOf(kind kmsg.ConfigResourceType, resource string, names ...string) {
-	c.t.Helper()
-	req := describeConfigs(kind, resource, names...)
-	req.IncludeSynonyms = true
-	ask[*kmsg.DescribeConfigsResponse](c, req)
-}
-
-// settle waits until the broker goes by a config of a topic, which a Kafka may say before it does.
-func (c *client) settle(topic, name, value string) {
-	c.t.Helper()
-	deadline := time.Now().Add(patience)
-	for time.Now().Before(deadline) {
-		configs := do[*kmsg.DescribeConfigsResponse](c, describeConfigs(ofTopic, topic, name)).Resources[0].Configs
-		if slices.ContainsFunc(configs, func(r kmsg.DescribeConfigsResponseResourceConfig) bool {
-			return r.Value != nil && *r.Value == value
-		}) {
-			return
-		}
-	}
-	c.t.Fatalf("%s of %s is not %q after %v", name, topic, value, patience)
+	ask[*kmsg.IncrementalAlterConfigsResponse](c, alterRequest(kind, name, changes...))
 }

@@ -50,6 +50,7 @@ func scenarios() []scenario {
 		describeConfigsScenario(),
 		describeLogDirsScenario(),
 		framesScenario(),
+		incrementalAlterConfigsScenario(),
 		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),

@@ -56,14 +56,12 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 		}
 	case "FinalizedFeaturesEpoch":
 		return "<epoch>" // it counts changes of the metadata, which have no meaning elsewhere
+	case "Dir":
+		return "<log dir>"
+	case "TotalBytes", "UsableBytes":
+		return "<bytes>"
 	case "ClusterID":
 		return "<cluster>"
-	case "Dir":
-		return "<directory>"
-	case "TotalBytes", "UsableBytes":
-		if v.Int() > 0 {
-			return "<bytes>"
-		}
 	case "RecordBatches":
 		return n.batches(v.Bytes())
 	case "SessionID":
