@@ -269,3 +269,24 @@ func TestDeleteRecords(t *testing.T) {
 		t.Errorf("the first record is at %d", records[0].Offset)
 	}
 }
+
+// TestAlteredToCompacted: a topic that becomes a compacted one while it is used is compacted, what was written before and
+// all; and one that is no more is not.
+func TestAlteredToCompacted(t *testing.T) {
+	b := start(t, compactOften, checkOften)
+	b.createTopic(t, "t", 1, compacted...)
+	b.alter("t", set("cleanup.policy", "delete"), set("compression.type", "uncompressed"))
+	r := seeded(t)
+	want, written := map[string]string{}, 8000
+	b.lastValues(t, "t", r, written, want)
+	runs := func() float64 { return b.metric(`segue_log_cleaner_runs_total{dir="` + b.dir + `"}`) }
+	if n := len(b.consumePartition(t, "t", 0)); n != written || runs() != 0 {
+		t.Fatalf("%d records of %d, %v compactions, before it is a compacted topic", n, written, runs())
+	}
+	b.alter("t", set("cleanup.policy", "compact"))
+	b.lastValues(t, "t", r, 10, want)
+	eventually(t, patience, "the log is compacted", func() bool { return runs() > 0 && len(b.consumePartition(t, "t", 0)) < written/2 })
+	b.checkLastValues(t, "t", want)
+	b.alter("t", set("cleanup.policy", "delete"), set("retention.ms", "1000"))
+	eventually(t, patience, "the log is empty", func() bool { return b.dataSize("t") == 0 })
+}
