@@ -1,6 +1,7 @@
 // What the drivers in JavaScript share: the arguments, the JSON lines and the exit codes of the client matrix (doc.go says
 // what each verb does). A driver hands its verbs to `drive`.
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 
 /** Thrown for what a library has not: the matrix shows a dash. */
 export class Lacks extends Error {}
@@ -20,9 +21,9 @@ export async function drive(verbs) {
   process.exit() // connections of a library that failed do not keep the driver alive
 }
 
-/** Writes a line; a pipe is written to at once. */
+/** Writes a line, whole before it returns: process.exit would cut what process.stdout still has to write. */
 export function emit(object) {
-  process.stdout.write(JSON.stringify(object) + '\n')
+  writeFileSync(1, JSON.stringify(object) + '\n')
 }
 
 /** The line of a consumed record, whose key, value and headers are strings by now. */
