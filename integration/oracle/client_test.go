@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -104,17 +103,7 @@ type topic struct {
 func (c *client) topic(label string, partitions int32, configs ...string) topic {
 	c.t.Helper()
 	made := topic{name: c.fresh(label)}
-	req := kmsg.NewPtrCreateTopicsRequest()
-	rt := kmsg.NewCreateTopicsRequestTopic()
-	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = made.name, partitions, 1
-	for _, text := range configs {
-		name, value, _ := strings.Cut(text, "=")
-		rc := kmsg.NewCreateTopicsRequestTopicConfig()
-		rc.Name, rc.Value = name, &value
-		rt.Configs = append(rt.Configs, rc)
-	}
-	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 10_000
-	resp := do[*kmsg.CreateTopicsResponse](c, req)
+	resp := do[*kmsg.CreateTopicsResponse](c, createRequest(newTopic(made.name, partitions, configs...)))
 	if code := resp.Topics[0].ErrorCode; code != 0 {
 		c.t.Fatalf("the topic %s cannot be made: %v", made.name, codeName(code))
 	}
@@ -290,34 +279,6 @@ func (c *client) tell(req kmsg.Request) {
 	if p := begin[kmsg.Response](c, req); p.err != nil {
 		c.t.Fatal(p.err)
 	}
-}
-
-// raw sends bytes behind their length, whatever they are, and notes what comes: the body of an answer as kind reads it, or
-// that the connection is closed.
-func (c *client) raw(what string, bytes []byte, kind kmsg.Response) {
-	c.t.Helper()
-	err := c.send(append(binary.BigEndian.AppendUint32(nil, uint32(len(bytes))), bytes...))
-	if err == nil {
-		err = c.rawAnswer(what, kind)
-	}
-	if closed(err) {
-		c.steps = append(c.steps, step{what, "closed"})
-		c.close()
-	} else if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *client) rawAnswer(what string, kind kmsg.Response) error {
-	frame, err := c.frame()
-	if err != nil {
-		return err
-	}
-	if err := kind.ReadFrom(frame[4:]); err != nil {
-		return fmt.Errorf("%w: %x", err, frame)
-	}
-	c.steps = append(c.steps, step{what, c.names.tree(kind)})
-	return nil
 }
 
 // close closes the connection; the next request opens another one.

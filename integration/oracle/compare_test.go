@@ -48,34 +48,79 @@ func compare(path string, kafka, here any, tell func(path, kafka, here string)) 
 	switch k := kafka.(type) {
 	case map[string]any:
 		if h, ok := here.(map[string]any); ok {
-			all := maps.Clone(k)
-			maps.Copy(all, h)
-			for _, name := range sortedKeys(all) {
-				field := path + "." + name
-				kv, inKafka := k[name]
-				hv, isHere := h[name]
-				switch {
-				case !inKafka:
-					tell(field, "nothing", compact(hv))
-				case !isHere:
-					tell(field, compact(kv), "nothing")
-				default:
-					compare(field, kv, hv, tell)
-				}
-			}
+			compareMembers(k, h, func(name string) string { return path + "." + name }, tell)
 			return
 		}
 	case []any:
-		if h, ok := here.([]any); ok && len(h) == len(k) {
-			for i := range k {
-				compare(fmt.Sprintf("%s[%d]", path, i), k[i], h[i], tell)
-			}
+		if h, ok := here.([]any); ok && compareLists(path, k, h, tell) {
 			return
 		}
 	}
 	if k, h := compact(kafka), compact(here); k != h {
 		tell(path, k, h)
 	}
+}
+
+// compareMembers compares what two maps have of the same name.
+func compareMembers(kafka, here map[string]any, path func(name string) string, tell func(path, kafka, here string)) {
+	all := maps.Clone(kafka)
+	maps.Copy(all, here)
+	for _, name := range sortedKeys(all) {
+		k, inKafka := kafka[name]
+		h, isHere := here[name]
+		switch {
+		case !inKafka:
+			tell(path(name), "nothing", compact(h))
+		case !isHere:
+			tell(path(name), compact(k), "nothing")
+		default:
+			compare(path(name), k, h, tell)
+		}
+	}
+}
+
+// compareLists compares lists element by element, and says whether it could: by what their elements are about, or by their
+// order if there are as many.
+func compareLists(path string, kafka, here []any, tell func(path, kafka, here string)) bool {
+	k, kOK := bySubject(kafka)
+	h, hOK := bySubject(here)
+	switch {
+	case kOK && hOK:
+		compareMembers(k, h, func(subject string) string { return path + "[" + subject + "]" }, tell)
+	case len(kafka) == len(here):
+		for i := range kafka {
+			compare(fmt.Sprintf("%s[%d]", path, i), kafka[i], here[i], tell)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// subjects are the fields that say what an element of a list is about.
+var subjects = []string{"Name", "ResourceName", "ApiKey", "Topic", "TopicID", "Partition", "MemberID", "Group", "NodeID"}
+
+// bySubject returns the elements of a list by what they are about, if no two are about the same. One of them may lack the
+// field, which has its default then.
+func bySubject(list []any) (map[string]any, bool) {
+	for _, field := range subjects {
+		elements, named := map[string]any{}, 0
+		for _, e := range list {
+			object, ok := e.(map[string]any)
+			if !ok {
+				return nil, false
+			}
+			subject, ok := object[field]
+			if ok {
+				named++
+			}
+			elements[strings.Trim(compact(subject), `"`)] = e
+		}
+		if len(elements) == len(list) && (named > 0 || len(list) == 0) {
+			return elements, true
+		}
+	}
+	return nil, len(list) == 0
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
@@ -92,8 +137,9 @@ type knownDifference struct {
 	used    bool
 }
 
-// readKnown reads the file of known differences. A line that begins at its beginning is a difference as a test prints it, in
-// which * stands for anything; the indented lines behind it say why Segue is right. Lines with # are for the reader.
+// readKnown reads the file of known differences. A line that is not indented is a difference as a test prints it, in which *
+// stands for anything; the indented lines behind one or several of them say why Segue is right. Lines with # are for the
+// reader.
 func readKnown(t testing.TB) *known {
 	file, err := os.Open(filepath.Join("testdata", "known.txt"))
 	if err != nil {
@@ -101,16 +147,25 @@ func readKnown(t testing.TB) *known {
 	}
 	defer file.Close()
 	k := &known{}
+	var group []*knownDifference // which the next indented lines explain
+	explained := false
 	for in := bufio.NewScanner(file); in.Scan(); {
 		line := in.Text()
 		text := strings.TrimSpace(line)
 		switch {
 		case text == "" || strings.HasPrefix(line, "#"):
-		case text != line && len(k.entries) > 0:
-			k.entries[len(k.entries)-1].reason += text
+		case text != line:
+			for _, e := range group {
+				e.reason += text
+			}
+			explained = true
 		default:
+			if explained {
+				group, explained = nil, false
+			}
 			pattern := strings.ReplaceAll(regexp.QuoteMeta(line), `\*`, `.*`)
-			k.entries = append(k.entries, &knownDifference{line: line, pattern: regexp.MustCompile("^" + pattern + "$")})
+			group = append(group, &knownDifference{line: line, pattern: regexp.MustCompile("^" + pattern + "$")})
+			k.entries = append(k.entries, group[len(group)-1])
 		}
 	}
 	for _, e := range k.entries {

@@ -45,7 +45,7 @@ func startSegue(t testing.TB, settings []string) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.New(t.Context(), broker.Config{Settings: layers, Log: zerolog.New(zerolog.NewTestWriter(t)), Version: "test", Started: time.Now()})
+	b, err := broker.New(t.Context(), broker.Config{Settings: layers, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel), Version: "test", Started: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

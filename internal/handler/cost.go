@@ -18,8 +18,10 @@ const (
 	synonymCost   = 250 // a synonym of one
 	docCost       = 300 // the documentation of one
 	createdCost   = 2 << 10
-	offsetCost    = 300 // a partition in OffsetFetch
-	fetchFactor   = 16  // of what a Fetch takes decoded
+	alterCost     = 4 << 10 // a resource in AlterConfigs
+	logCost       = 200     // a partition in DescribeLogDirs
+	offsetCost    = 300     // a partition in OffsetFetch
+	fetchFactor   = 16      // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
 )
 
@@ -86,6 +88,21 @@ func (h *createTopics) cost(r *server.Request, decoded int) int {
 		each += topicConfigs * configCost
 	}
 	return 4*decoded + len(req.Topics)*each
+}
+
+// createPartitionsCost implements server.API's Cost.
+func createPartitionsCost(r *server.Request, decoded int) int {
+	return 4*decoded + len(r.Message.(*kmsg.CreatePartitionsRequest).Topics)*createdCost
+}
+
+// alterConfigsCost implements server.API's Cost: a copy of the configs of each resource.
+func alterConfigsCost(r *server.Request, decoded int) int {
+	return 8*decoded + len(r.Message.(*kmsg.AlterConfigsRequest).Resources)*alterCost + brokerConfigs*configCost
+}
+
+// incrementalAlterConfigsCost is alterConfigsCost for the other request.
+func incrementalAlterConfigsCost(r *server.Request, decoded int) int {
+	return 8*decoded + len(r.Message.(*kmsg.IncrementalAlterConfigsRequest).Resources)*alterCost + brokerConfigs*configCost
 }
 
 // produceCost implements server.API's Cost: what is kept of each partition until all are committed.
