@@ -161,7 +161,7 @@ func (d driver) group(ctx context.Context) error {
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil && ctx.Err() == nil {
-			return err
+			fmt.Fprintln(os.Stderr, "group:", err) // the broker is away, maybe; it tries again by itself
 		}
 		for r := range fetches.RecordsAll() {
 			if err := d.print(r); err != nil {

@@ -194,8 +194,13 @@ func (d driver) group() (err error) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			return err
+		if err != nil { // the broker is away, maybe; the reader goes on by itself
+			fmt.Fprintln(os.Stderr, "group:", err)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		if err := show(m); err != nil {
 			return err
