@@ -98,26 +98,29 @@ func compareLists(path string, kafka, here []any, tell func(path, kafka, here st
 }
 
 // subjects are the fields that say what an element of a list is about.
-var subjects = []string{"Name", "ApiKey", "Topic", "TopicID", "Partition", "MemberID", "Group", "NodeID"}
+var subjects = []string{"Name", "ResourceName", "ApiKey", "Topic", "TopicID", "Partition", "MemberID", "Group", "NodeID"}
 
-// bySubject returns the elements of a list by what they are about, if no two are about the same.
+// bySubject returns the elements of a list by what they are about, if no two are about the same. One of them may lack the
+// field, which has its default then.
 func bySubject(list []any) (map[string]any, bool) {
 	for _, field := range subjects {
-		elements, all := map[string]any{}, true
+		elements, named := map[string]any{}, 0
 		for _, e := range list {
 			object, ok := e.(map[string]any)
 			if !ok {
 				return nil, false
 			}
 			subject, ok := object[field]
-			all = all && ok
+			if ok {
+				named++
+			}
 			elements[strings.Trim(compact(subject), `"`)] = e
 		}
-		if all && len(elements) == len(list) {
+		if len(elements) == len(list) && (named > 0 || len(list) == 0) {
 			return elements, true
 		}
 	}
-	return nil, false
+	return nil, len(list) == 0
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
@@ -134,8 +137,9 @@ type knownDifference struct {
 	used    bool
 }
 
-// readKnown reads the file of known differences. A line that begins at its beginning is a difference as a test prints it, in
-// which * stands for anything; the indented lines behind it say why Segue is right. Lines with # are for the reader.
+// readKnown reads the file of known differences. A line that is not indented is a difference as a test prints it, in which *
+// stands for anything; the indented lines behind one or several of them say why Segue is right. Lines with # are for the
+// reader.
 func readKnown(t testing.TB) *known {
 	file, err := os.Open(filepath.Join("testdata", "known.txt"))
 	if err != nil {
@@ -143,16 +147,25 @@ func readKnown(t testing.TB) *known {
 	}
 	defer file.Close()
 	k := &known{}
+	var group []*knownDifference // which the next indented lines explain
+	explained := false
 	for in := bufio.NewScanner(file); in.Scan(); {
 		line := in.Text()
 		text := strings.TrimSpace(line)
 		switch {
 		case text == "" || strings.HasPrefix(line, "#"):
-		case text != line && len(k.entries) > 0:
-			k.entries[len(k.entries)-1].reason += text
+		case text != line:
+			for _, e := range group {
+				e.reason += text
+			}
+			explained = true
 		default:
+			if explained {
+				group, explained = nil, false
+			}
 			pattern := strings.ReplaceAll(regexp.QuoteMeta(line), `\*`, `.*`)
-			k.entries = append(k.entries, &knownDifference{line: line, pattern: regexp.MustCompile("^" + pattern + "$")})
+			group = append(group, &knownDifference{line: line, pattern: regexp.MustCompile("^" + pattern + "$")})
+			k.entries = append(k.entries, group[len(group)-1])
 		}
 	}
 	for _, e := range k.entries {

@@ -79,11 +79,6 @@ func metadataScenario() scenario {
 			req.AllowAutoTopicCreation = true
 			ask[*kmsg.MetadataResponse](c, req)
 		}},
-		{name: "after a topic was deleted", api: kmsg.Metadata, from: 4, run: func(c *client) {
-			t := c.topic("t", 1)
-			do[*kmsg.DeleteTopicsResponse](c, deleteByName(t.name))
-			ask[*kmsg.MetadataResponse](c, metadataRequest(t.name))
-		}},
 	}}
 }
 

@@ -24,8 +24,15 @@ type oneCase struct {
 	run      func(*client)
 }
 
-// baseSettings hold for both brokers.
+// baseSettings hold for both brokers. The first of them are those without which a Kafka does not stand alone.
 var baseSettings = []string{
+	"node.id=1",
+	"process.roles=broker,controller",
+	"offsets.topic.replication.factor=1",
+	"share.coordinator.state.topic.replication.factor=1",
+	"share.coordinator.state.topic.min.isr=1",
+	"transaction.state.log.replication.factor=1",
+	"transaction.state.log.min.isr=1",
 	"group.initial.rebalance.delay.ms=0",
 	"group.min.session.timeout.ms=100",
 	"offsets.topic.num.partitions=3",
@@ -34,10 +41,17 @@ var baseSettings = []string{
 // scenarios are all of them.
 func scenarios() []scenario {
 	return []scenario{
+		alterConfigsScenario(),
 		clusterScenario(),
+		createPartitionsScenario(),
 		createTopicsScenario(),
+		deleteRecordsScenario(),
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
+		describeLogDirsScenario(),
+		framesScenario(),
+		incrementalAlterConfigsScenario(),
+		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),

@@ -20,6 +20,9 @@ func (n *names) tree(resp kmsg.Response) any {
 	return n.structure(reflect.ValueOf(resp).Elem())
 }
 
+// ownValues are the settings that no two brokers share, or whose text Kafka puts together in any order.
+var ownValues = []string{"advertised.listeners", "controller.quorum.voters", "listener.security.protocol.map", "listeners", "log.dirs"}
+
 // structure is the tree of a structure.
 func (n *names) structure(v reflect.Value) any {
 	fields := map[string]any{}
@@ -33,6 +36,9 @@ func (n *names) structure(v reflect.Value) any {
 			continue
 		}
 		fields[name] = n.field(v.Type().Name(), name, v.Field(i))
+	}
+	if setting, ok := fields["Name"].(string); ok && fields["Value"] != nil && slices.Contains(ownValues, setting) {
+		fields["Value"] = "<its own>"
 	}
 	return fields
 }
@@ -48,6 +54,12 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 		if int32(v.Int()) == n.port {
 			return "<port>"
 		}
+	case "FinalizedFeaturesEpoch":
+		return "<epoch>" // it counts changes of the metadata, which have no meaning elsewhere
+	case "Dir":
+		return "<log dir>"
+	case "TotalBytes", "UsableBytes":
+		return "<bytes>"
 	case "ClusterID":
 		return "<cluster>"
 	case "RecordBatches":
