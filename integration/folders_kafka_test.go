@@ -4,16 +4,75 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"segue/integration/kafka"
 )
+
+// TestFoldersOfKafka has the broker take over folders that a Kafka wrote, as docs/moving.md says. With the topic id left in one
+// it does not start, and says what to do. All is read as it was from Kafka, and written on after another start.
+func TestFoldersOfKafka(t *testing.T) {
+	var answers map[string]told
+	text, err := os.ReadFile(goldenAnswers)
+	if err == nil {
+		err = json.Unmarshal(text, &answers)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := start(t)
+	for topic, answer := range answers {
+		b.createTopic(t, topic, 1, append(pairs(answer.Configs), "retention.ms", "-1")...)
+	}
+	b.stop()
+	for topic := range answers {
+		moveFolder(t, fromKafka, filepath.Join(goldenFolders, topic+"-0"), b.folder(topic, 0))
+	}
+	id, err := os.ReadFile(filepath.Join(goldenFolders, "codecs-0", "partition.metadata"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(b.folder("codecs", 0), "partition.metadata"), id, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := b.execute()
+	<-refused.ended
+	if refused.err == nil || len(refused.log.find(func(e entry) bool { return strings.Contains(e.raw, "remove the partition.metadata") })) == 0 {
+		t.Errorf("with Kafka's topic id in a folder the broker ends with %v and says:\n%s", refused.err, refused.log)
+	}
+	if err := os.Remove(filepath.Join(b.folder("codecs", 0), "partition.metadata")); err != nil {
+		t.Fatal(err)
+	}
+	b.launch()
+	for topic, answer := range answers {
+		got := askAll(t, b.addr, topic)
+		if got.Start > answer.Start || got.Start < answer.Start && topic != "trimmed" {
+			t.Errorf("%s starts at %d, in Kafka at %d", topic, got.Start, answer.Start)
+		}
+		// Where a log starts within a segment is not in the folder.
+		got.Uncommitted = slices.DeleteFunc(got.Uncommitted, func(r toldRecord) bool { return r.Offset < answer.Start })
+		got.Committed = slices.DeleteFunc(got.Committed, func(at int64) bool { return at < answer.Start })
+		got.Start = answer.Start
+		sameTold(t, topic, got, answer)
+	}
+	b.kill()
+	b.launch()
+	for topic, answer := range answers {
+		(&folderWriter{t: t, addr: b.addr, topic: topic, clock: time.Now()}).plain()
+		if end := askAll(t, b.addr, topic).End; end != answer.End+21 {
+			t.Errorf("%s ends at %d with 21 records behind %d", topic, end, answer.End)
+		}
+	}
+}
 
 // TestFoldersInKafka writes topics of several kinds with Segue, over clean restarts and kills, and compacts one. Kafka's
 // own dump finds nothing wrong in the data files; put into the folders of a Kafka, all is read there as it was here, and
@@ -64,7 +123,7 @@ func TestFoldersInKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, topic := range topics {
-		takeFolder(t, b.folder(topic.name, 0), filepath.Join(n.Data, topic.name+"-0"), []string{".log"}, []string{"partition.metadata"})
+		moveFolder(t, toKafka, b.folder(topic.name, 0), filepath.Join(n.Data, topic.name+"-0"))
 	}
 	n = startKafka(t, k, dir, settings...)
 	for _, topic := range topics {
@@ -77,10 +136,7 @@ func TestFoldersInKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, topic := range topics {
-		takeFolder(t, filepath.Join(n.Data, topic.name+"-0"), b.folder(topic.name, 0), nil, nil)
-		if err := os.Remove(filepath.Join(b.folder(topic.name, 0), "partition.metadata")); err != nil {
-			t.Fatal(err)
-		}
+		moveFolder(t, fromKafka, filepath.Join(n.Data, topic.name+"-0"), b.folder(topic.name, 0))
 	}
 	b.launch()
 	for _, topic := range topics {
@@ -106,36 +162,16 @@ func (w *folderWriter) segments() {
 	w.end()
 }
 
-// takeFolder puts the files of one folder that end as is said (all for nil) in the place of all in another but those
-// named.
-func takeFolder(t *testing.T, from, to string, suffixes, keep []string) {
+// The commands of docs/moving.md, from the folder $1 to the folder $2.
+const (
+	fromKafka = `rm -rf "$2" && cp -r "$1" "$2" && rm "$2/partition.metadata"`
+	toKafka   = `find "$2" -type f ! -name partition.metadata -delete && cp "$1"/*.log "$2/"`
+)
+
+func moveFolder(t *testing.T, commands, from, to string) {
 	t.Helper()
-	old, err := os.ReadDir(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range old {
-		if len(keep) == 0 || e.Name() != keep[0] {
-			if err := os.RemoveAll(filepath.Join(to, e.Name())); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	files, err := os.ReadDir(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range files {
-		if len(suffixes) > 0 && filepath.Ext(e.Name()) != suffixes[0] {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(from, e.Name()))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, e.Name()), data, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	if out, err := exec.Command("sh", "-c", commands, "sh", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", commands, err, out)
 	}
 }
 

@@ -29,7 +29,9 @@ func txnBatch(t *testing.T, base record.Offset, id int64, records int, control b
 // TestTransactions: what a reader of committed data may see follows from batches and markers.
 func TestTransactions(t *testing.T) {
 	var s transactions
-	data := func(base record.Offset, id int64, n int) { s.apply(txnBatch(t, base, id, n, false, nil).Header, noMarker) }
+	data := func(base record.Offset, id int64, n int) {
+		s.apply(txnBatch(t, base, id, n, false, nil).Header, noMarker)
+	}
 	end := func(base record.Offset, id int64, key ...byte) {
 		b := txnBatch(t, base, id, 1, true, key)
 		s.apply(b.Header, markerIn(b))
