@@ -93,10 +93,14 @@ func surpassBrought(ctx context.Context, dirs []*storage.Dir, log zerolog.Logger
 				continue
 			}
 			found, ok, err := d.Brought(ctx, id)
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
+			switch {
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			case err != nil: // most likely it cannot be opened either, and that is no reason to keep the others from it
+				log.Error().Err(err).Msg("if the log was brought from elsewhere, stop the broker before it is written to, remove its " +
+					"partition.metadata, and start again")
+				continue
+			case !ok:
 				continue
 			}
 			folder := filepath.Join(d.Path(), id.Folder())
