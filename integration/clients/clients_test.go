@@ -26,6 +26,8 @@ type client struct {
 	lacks   []string   // scenarios of which the library has no such thing
 	// headless says that the driver cannot give each record headers of its own.
 	headless bool
+	// swallows is how many records a member may commit without writing them when it is told to end.
+	swallows int
 	// adapt makes of a verb a command of a tool that has no driver, and of each line that it writes what a driver would
 	// have written. Nil for clients with a driver.
 	adapt func(addr, verb string, args map[string]string) (*exec.Cmd, func(line []byte) ([]byte, error), error)

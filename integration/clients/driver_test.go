@@ -154,9 +154,11 @@ func (r *run) end() {
 	r.s.t.Helper()
 	if r.stdin != nil {
 		r.stdin.Close()
-	}
-	if r.s.c.adapt != nil {
-		r.cmd.Process.Signal(syscall.SIGTERM)
+		if r.s.c.adapt != nil { // a tool that reads nothing
+			r.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	} else if input, ok := r.cmd.Stdin.(io.Closer); ok {
+		input.Close()
 	}
 	r.wait()
 }

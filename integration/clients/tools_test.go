@@ -3,4 +3,4 @@
 package clients
 
 // toolClients are command-line tools.
-func toolClients() []*client { return nil }
+func toolClients() []*client { return []*client{kcat()} }
