@@ -45,11 +45,17 @@ func scenarios() []scenario {
 		createTopicsScenario(),
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
+		fetchScenario(),
+		fetchSessionsScenario(),
 		framesScenario(),
+		idempotenceScenario(),
+		initProducerIDScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),
 		noDeletionScenario(),
+		produceScenario(),
+		produceBatchesScenario(),
 	}
 }
 

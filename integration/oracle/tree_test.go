@@ -72,7 +72,7 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 	if strings.HasSuffix(name, "LeaderEpoch") || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
 		return n.leaderEpoch(int32(v.Int()))
 	}
-	if v.Kind() == reflect.Int64 && strings.Contains(name, "Timestamp") && recent(v.Int()) {
+	if v.Kind() == reflect.Int64 && (strings.Contains(name, "Timestamp") || strings.HasSuffix(name, "Time")) && recent(v.Int()) {
 		return "<now>"
 	}
 	return n.value(name, v)
