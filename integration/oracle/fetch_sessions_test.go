@@ -23,7 +23,7 @@ func fetchSessionsScenario() scenario {
 			s.next(fetchRequest(t, 1, 2))
 			s.next(fetchRequest(t, 1, 1))
 		}},
-		{name: "a session that waits", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a session that waits", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			s := open(c, fetchRequest(t, 0, 0))
 			s.wait = 20
@@ -45,7 +45,7 @@ func fetchSessionsScenario() scenario {
 			s.next(fetchRequest(t, 0, 0))
 			s.next()
 		}},
-		{name: "a partition that is asked for and forgotten", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a partition that is asked for and forgotten", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 2)
 			produceTo(c, t, 0, values("a"))
 			produceTo(c, t, 1, values("b"))
@@ -53,14 +53,14 @@ func fetchSessionsScenario() scenario {
 			s.forgotten = forgotten(t, 0, 1)
 			s.next(fetchRequest(t, 1, 0), fetchRequest(t, 0, 0))
 		}},
-		{name: "the last partition is forgotten", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "the last partition is forgotten", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
 			s := open(c, fetchRequest(t, 0, 0))
 			s.forget(t, 0)
 			s.next()
 		}},
-		{name: "a partition twice", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a partition twice", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
 			req := fetchRequest(t, 0, 0)
@@ -98,7 +98,7 @@ func fetchSessionsScenario() scenario {
 			s.epoch = -1
 			s.next()
 		}},
-		{name: "a session in place of another", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a session in place of another", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 2)
 			produceTo(c, t, 0, values("a"))
 			s := open(c, fetchRequest(t, 0, 0))
@@ -109,14 +109,14 @@ func fetchSessionsScenario() scenario {
 			s.id, s.epoch = resp.SessionID, 1
 			s.next()
 		}},
-		{name: "a session of nothing", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a session of nothing", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			req := fetchRequest(t, 0, 0)
 			req.Topics = nil
 			s := open(c, req)
 			s.next(fetchRequest(t, 0, 0))
 		}},
-		{name: "a session and another connection", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a session and another connection", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
 			s := open(c, fetchRequest(t, 0, 0))
@@ -135,16 +135,16 @@ func fetchSessionsScenario() scenario {
 			s.next(fetchRequest(t, 0, 9))
 			s.next(fetchRequest(t, 0, 1))
 		}},
-		{name: "a topic that is made under a session", api: kmsg.Fetch, from: 7, to: 12, run: func(c *client) {
+		{name: "a topic that is made under a session", api: kmsg.Fetch, from: 11, to: 12, run: func(c *client) {
 			missing := topic{name: c.fresh("made")}
 			s := open(c, fetchRequest(missing, 0, 0))
 			s.next()
-			do[*kmsg.CreateTopicsResponse](c, createRequest(newTopic(missing.name, 1)))
-			c.lead(missing, 1)
+			missing.id = do[*kmsg.CreateTopicsResponse](c, createRequest(newTopic(missing.name, 1))).Topics[0].TopicID
+			c.names.epoch = c.lead(missing, 1)
 			produceTo(c, missing, 0, values("a"))
 			s.next()
 		}},
-		{name: "a topic that is deleted under a session", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "a topic that is deleted under a session", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t, u := c.topic("t", 1), c.topic("u", 1)
 			produceTo(c, t, 0, values("a"))
 			req := fetchRequest(t, 0, 0)
@@ -177,7 +177,7 @@ func fetchSessionsScenario() scenario {
 			s.epoch = 1
 			s.next()
 		}},
-		{name: "the log's start moves", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "the log's start moves", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b", "c"))
 			s := open(c, fetchRequest(t, 0, 3))
@@ -186,7 +186,7 @@ func fetchSessionsScenario() scenario {
 			s.next()
 			s.next()
 		}},
-		{name: "who is read first", api: kmsg.Fetch, from: 7, run: func(c *client) {
+		{name: "who is read first", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 3)
 			req := fetchRequest(t, 0, 0)
 			for p := range int32(3) {
@@ -206,7 +206,7 @@ func fetchSessionsScenario() scenario {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
 			req := fetchRequest(t, 0, 5)
-			req.Topics[0].Partitions[0].LastFetchedEpoch = 0
+			req.Topics[0].Partitions[0].LastFetchedEpoch = c.names.epoch
 			s := open(c, req)
 			s.next()
 			s.next(fetchRequest(t, 0, 1))

@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// fetchScenario is about fetches without a session. Those of followers are here as far as one broker answers them.
+// fetchScenario is about fetches without a session, and those of replicas as far as one broker answers them.
 func fetchScenario() scenario {
 	return scenario{name: "fetch", cases: []oneCase{
 		{name: "offsets", api: kmsg.Fetch, run: func(c *client) {
@@ -17,13 +17,13 @@ func fetchScenario() scenario {
 				ask[*kmsg.FetchResponse](c, fetchRequest(t, 0, offset))
 			}
 		}},
-		{name: "offsets of an empty partition", api: kmsg.Fetch, run: func(c *client) {
+		{name: "offsets of an empty partition", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			for _, offset := range []int64{0, 1, -1} {
 				ask[*kmsg.FetchResponse](c, fetchRequest(t, 0, offset))
 			}
 		}},
-		{name: "offsets below the log's start", api: kmsg.Fetch, run: func(c *client) {
+		{name: "offsets below the log's start", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b", "c"), values("d"))
 			c.deleteBefore(t, 1)
@@ -44,10 +44,11 @@ func fetchScenario() scenario {
 			} {
 				ask[*kmsg.FetchResponse](c, req)
 			}
-			req := fetchRequest(t, 0, 0)
-			addFetch(req, t, 1, 0)
-			addFetch(req, c.missing("missing"), 0, 0)
-			ask[*kmsg.FetchResponse](c, req)
+			for _, other := range []topic{t, c.missing("missing")} {
+				req := fetchRequest(t, 0, 0)
+				addFetch(req, other, 1, 0)
+				ask[*kmsg.FetchResponse](c, req)
+			}
 		}},
 		{name: "a topic that is deleted", api: kmsg.Fetch, run: func(c *client) {
 			t := c.topic("t", 1)
@@ -62,7 +63,7 @@ func fetchScenario() scenario {
 			req.Topics, req.MaxWaitMillis = nil, 10_000
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "several partitions", api: kmsg.Fetch, run: func(c *client) {
+		{name: "several partitions", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t, u := c.topic("t", 2), c.topic("u", 1)
 			produceTo(c, t, 0, values("a"))
 			produceTo(c, u, 0, values("b"))
@@ -71,34 +72,44 @@ func fetchScenario() scenario {
 			addFetch(req, t, 1, 0)
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "a partition twice", api: kmsg.Fetch, run: func(c *client) {
+		{name: "a partition twice", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
 			req := fetchRequest(t, 0, 0)
 			addFetch(req, t, 0, 1)
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "max bytes of a partition", api: kmsg.Fetch, run: func(c *client) {
+		{name: "max bytes of a partition", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"), values("c")) // of 69 bytes each
-			for _, most := range []int32{207, 138, 69, 1, 0, -1} {
+			for _, most := range []int32{207, 138, 69, 1, 0} {
 				req := fetchRequest(t, 0, 0)
 				req.Topics[0].Partitions[0].PartitionMaxBytes = most
 				ask[*kmsg.FetchResponse](c, req)
 			}
 		}},
-		{name: "max bytes", api: kmsg.Fetch, run: func(c *client) {
+		{name: "max bytes", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t, u := c.topic("t", 1), c.topic("u", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
 			produceTo(c, u, 0, values("c"), values("d"))
-			for _, most := range []int32{276, 207, 138, 69, 1, 0, -1} {
+			for _, most := range []int32{276, 207, 138, 69, 1, 0} {
 				req := fetchRequest(t, 0, 0)
 				addFetch(req, u, 0, 0)
 				req.MaxBytes = most
 				ask[*kmsg.FetchResponse](c, req)
 			}
 		}},
-		{name: "the first partition has nothing, and the second one a large batch", api: kmsg.Fetch, run: func(c *client) {
+		{name: "limits below 0", api: kmsg.Fetch, from: 15, run: func(c *client) {
+			t := c.topic("t", 1)
+			produceTo(c, t, 0, values("a"))
+			req := fetchRequest(t, 0, 0)
+			req.Topics[0].Partitions[0].PartitionMaxBytes = -1
+			ask[*kmsg.FetchResponse](c, req)
+			req = fetchRequest(t, 0, 0)
+			req.MaxBytes = -1
+			ask[*kmsg.FetchResponse](c, req)
+		}},
+		{name: "the first partition has nothing, and the second one a large batch", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t, u := c.topic("t", 1), c.topic("u", 1)
 			produceTo(c, u, 0, values("large"))
 			req := fetchRequest(t, 0, 0)
@@ -106,7 +117,7 @@ func fetchScenario() scenario {
 			req.MaxBytes = 1
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "min bytes", api: kmsg.Fetch, run: func(c *client) {
+		{name: "min bytes", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
 			for _, least := range []int32{138, 0, -1} { // which do not wait
@@ -121,7 +132,7 @@ func fetchScenario() scenario {
 			req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 1000, 138, 10_000 // more than may come
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "a wait for more than there is", api: kmsg.Fetch, from: 12, run: func(c *client) {
+		{name: "a wait for more than there is", api: kmsg.Fetch, from: 15, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
 			for _, offset := range []int64{0, 1} {
@@ -133,7 +144,7 @@ func fetchScenario() scenario {
 			req.MaxWaitMillis = -1
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "a wait that records end", api: kmsg.Fetch, run: func(c *client) {
+		{name: "a wait that records end", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 2)
 			req := fetchRequest(t, 0, 0)
 			addFetch(req, t, 1, 0)
@@ -147,7 +158,7 @@ func fetchScenario() scenario {
 			produceTo(c, t, 1, values("b"))
 			waiting.answer()
 		}},
-		{name: "errors that end a wait, and some that do not", api: kmsg.Fetch, from: 12, run: func(c *client) {
+		{name: "errors that end a wait, and some that do not", api: kmsg.Fetch, from: 15, run: func(c *client) {
 			t := c.topic("t", 2)
 			req := fetchRequest(t, 0, 0)
 			addFetch(req, t, 1, 5) // out of range
@@ -167,10 +178,10 @@ func fetchScenario() scenario {
 			req.MaxWaitMillis = 20_000
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-		{name: "committed records", api: kmsg.Fetch, run: func(c *client) {
+		{name: "committed records", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
-			for _, level := range []int8{0, 1, 2, -1} {
+			for _, level := range []int8{0, 1} {
 				for _, offset := range []int64{1, 2, 3} {
 					req := fetchRequest(t, 0, offset)
 					req.IsolationLevel = level
@@ -178,10 +189,18 @@ func fetchScenario() scenario {
 				}
 			}
 		}},
+		{name: "an isolation level that there is not", api: kmsg.Fetch, from: 6, run: func(c *client) {
+			t := c.topic("t", 1)
+			for _, level := range []int8{2, -1} {
+				req := fetchRequest(t, 0, 0)
+				req.IsolationLevel = level
+				ask[*kmsg.FetchResponse](c, req)
+			}
+		}},
 		{name: "leader epochs", api: kmsg.Fetch, from: 9, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
-			for _, epoch := range []int32{-1, 0, 1, -2} {
+			for _, epoch := range []int32{-1, c.names.epoch, c.names.epoch + 1, -2} {
 				for _, offset := range []int64{0, 7} {
 					req := fetchRequest(t, 0, offset)
 					req.Topics[0].Partitions[0].CurrentLeaderEpoch = epoch
@@ -192,7 +211,7 @@ func fetchScenario() scenario {
 		{name: "leader epochs that a fetch ended with", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b"))
-			for _, epoch := range []int32{0, 1, -2} {
+			for _, epoch := range []int32{c.names.epoch, c.names.epoch + 1, -2} {
 				for _, offset := range []int64{0, 2, 3} {
 					req := fetchRequest(t, 0, offset)
 					req.Topics[0].Partitions[0].LastFetchedEpoch = epoch
@@ -201,7 +220,7 @@ func fetchScenario() scenario {
 				}
 			}
 			c.deleteBefore(t, 1)
-			for _, epoch := range []int32{0, 1} {
+			for _, epoch := range []int32{c.names.epoch, c.names.epoch + 1} {
 				for _, offset := range []int64{0, 1, 7} {
 					req := fetchRequest(t, 0, offset)
 					req.Topics[0].Partitions[0].LastFetchedEpoch = epoch
@@ -211,7 +230,7 @@ func fetchScenario() scenario {
 			empty := c.topic("empty", 1)
 			for _, offset := range []int64{0, 1} {
 				req := fetchRequest(empty, 0, offset)
-				req.Topics[0].Partitions[0].LastFetchedEpoch = 0
+				req.Topics[0].Partitions[0].LastFetchedEpoch = c.names.epoch
 				ask[*kmsg.FetchResponse](c, req)
 			}
 		}},
@@ -225,16 +244,16 @@ func fetchScenario() scenario {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
 			for _, id := range []int32{-1, -2, -3, 0, 7} { // 1 is the broker itself
-				for _, epoch := range []int32{-1, 0, 1000} {
+				for _, epoch := range []int32{-1, c.names.epoch, 1000} {
 					req := fetchRequest(t, 0, 0)
-					req.ReplicaID, req.ReplicaState.ID = id, id
+					as(c, req, id)
 					req.Topics[0].Partitions[0].CurrentLeaderEpoch = epoch
 					ask[*kmsg.FetchResponse](c, req)
 				}
 			}
 			req := fetchRequest(t, 1, 0)
 			addFetch(req, c.missing("missing"), 0, 0)
-			req.ReplicaID, req.ReplicaState.ID = 7, 7
+			as(c, req, 7)
 			ask[*kmsg.FetchResponse](c, req)
 		}},
 		{name: "what is told and does not matter", api: kmsg.Fetch, from: 11, run: func(c *client) {
@@ -244,21 +263,22 @@ func fetchScenario() scenario {
 			req := fetchRequest(t, 0, 0)
 			req.Rack, req.ClusterID = "a rack", &id
 			p := &req.Topics[0].Partitions[0]
-			p.LogStartOffset, p.ReplicaDirectoryID, p.HighWatermark = 7, [16]byte{1}, 0
+			p.LogStartOffset = 7
+			if c.version >= 17 {
+				p.ReplicaDirectoryID = [16]byte{1}
+			}
 			ask[*kmsg.FetchResponse](c, req)
-			p.HighWatermark, p.FetchOffset, req.MaxWaitMillis = 1, 1, 20
-			askAfter[*kmsg.FetchResponse](c, 20*time.Millisecond, req)
 		}},
 		{name: "a high watermark that a consumer knows", api: kmsg.Fetch, from: 18, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
-			for _, mark := range []int64{0, 7, -1} {
+			for _, mark := range []int64{0, 1, 7, -1} {
 				req := fetchRequest(t, 0, 1)
 				req.Topics[0].Partitions[0].HighWatermark, req.MaxWaitMillis = mark, 20
 				askAfter[*kmsg.FetchResponse](c, 20*time.Millisecond, req)
 			}
 		}},
-		{name: "a large batch", api: kmsg.Fetch, from: 12, run: func(c *client) {
+		{name: "a large batch", api: kmsg.Fetch, from: 15, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values(strings.Repeat("large ", 100)))
 			req := fetchRequest(t, 0, 0)
@@ -266,6 +286,15 @@ func fetchScenario() scenario {
 			ask[*kmsg.FetchResponse](c, req)
 		}},
 	}}
+}
+
+// as has a request come from a replica.
+func as(c *client, req *kmsg.FetchRequest, id int32) {
+	if c.version < 15 {
+		req.ReplicaID = id
+	} else {
+		req.ReplicaState.ID = id
+	}
 }
 
 // deleteBefore deletes the records of a topic's first partition that are below an offset.

@@ -54,6 +54,7 @@ func scenarios() []scenario {
 		metadataScenario(),
 		noAutoCreationScenario(),
 		noDeletionScenario(),
+		offsetForLeaderEpochScenario(),
 		produceScenario(),
 		produceBatchesScenario(),
 	}
