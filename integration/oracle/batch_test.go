@@ -185,10 +185,13 @@ func (n *names) recordsOf(rb *kmsg.RecordBatch) any {
 
 // recordText is "offset delta: key=value @ timestamp delta", and headers if there are any.
 func recordText(r kmsg.Record) string {
-	text := fmt.Sprintf("%d: %q=%q @%d", r.OffsetDelta, r.Key, r.Value, r.TimestampDelta64)
-	if r.Value == nil {
-		text = fmt.Sprintf("%d: %q=null @%d", r.OffsetDelta, r.Key, r.TimestampDelta64)
+	value := "null"
+	if most := 40; len(r.Value) > most {
+		value = fmt.Sprintf("%q… (%d bytes)", r.Value[:most], len(r.Value))
+	} else if r.Value != nil {
+		value = fmt.Sprintf("%q", r.Value)
 	}
+	text := fmt.Sprintf("%d: %q=%s @%d", r.OffsetDelta, r.Key, value, r.TimestampDelta64)
 	for _, h := range r.Headers {
 		text += fmt.Sprintf(" %q=%q", h.Key, h.Value)
 	}

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -211,6 +212,37 @@ func fetchSessionsScenario() scenario {
 			s.next()
 			s.next(fetchRequest(t, 0, 1))
 			s.next()
+		}},
+	}}
+}
+
+// fetchLimitsScenario is about what the broker bounds.
+func fetchLimitsScenario() scenario {
+	settings := []string{"max.incremental.fetch.session.cache.slots=0", "fetch.max.bytes=1024"}
+	return scenario{name: "fetch_limits", settings: settings, cases: []oneCase{
+		{name: "no room for sessions", api: kmsg.Fetch, from: 12, run: func(c *client) {
+			t := c.topic("t", 1)
+			produceTo(c, t, 0, values("a"))
+			s := open(c, fetchRequest(t, 0, 0))
+			s.next()
+			s.id = 1
+			s.next()
+			s.epoch = -1
+			s.next(fetchRequest(t, 0, 0))
+		}},
+		{name: "all bytes", api: kmsg.Fetch, from: 12, run: func(c *client) {
+			t := c.topic("t", 2)
+			large := strings.Repeat("x", 500)
+			for p := range int32(2) {
+				produceTo(c, t, p, values(large), values(large))
+			}
+			req := fetchRequest(t, 0, 0)
+			addFetch(req, t, 1, 0)
+			req.MinBytes, req.MaxWaitMillis = 1<<20, 20
+			ask[*kmsg.FetchResponse](c, req)
+			req = fetchRequest(t, 0, 2)
+			addFetch(req, t, 1, 1)
+			ask[*kmsg.FetchResponse](c, req)
 		}},
 	}}
 }

@@ -99,6 +99,15 @@ func fetchScenario() scenario {
 				ask[*kmsg.FetchResponse](c, req)
 			}
 		}},
+		{name: "max bytes that end within a batch", api: kmsg.Fetch, from: 12, run: func(c *client) {
+			t := c.topic("t", 1)
+			produceTo(c, t, 0, values("a"), values("b"))
+			for _, most := range []int32{80, 86, 87, 130, 137} {
+				req := fetchRequest(t, 0, 0)
+				req.MaxBytes = most
+				ask[*kmsg.FetchResponse](c, req)
+			}
+		}},
 		{name: "limits below 0", api: kmsg.Fetch, from: 15, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))

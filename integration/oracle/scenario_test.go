@@ -45,6 +45,7 @@ func scenarios() []scenario {
 		createTopicsScenario(),
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
+		fetchLimitsScenario(),
 		fetchScenario(),
 		fetchSessionsScenario(),
 		framesScenario(),
