@@ -139,6 +139,12 @@ func (c *client) lead(made topic, partitions int32) int32 {
 	return 0
 }
 
+// settle waits until Kafka's broker has heard of all that its controller has done so far: it hears of it in order.
+func (c *client) settle() {
+	c.t.Helper()
+	c.topic("settled", 1)
+}
+
 // ask asks, in the case's version if the request is one of its API, else in the newest; answer and question go into the
 // transcript.
 func ask[R kmsg.Response](c *client, req kmsg.Request) R {
@@ -156,6 +162,20 @@ func askAfter[R kmsg.Response](c *client, least time.Duration, req kmsg.Request)
 		c.t.Errorf("%s is answered after %v, and not before %v is allowed", kmsg.NameForKey(req.Key()), took, least)
 	}
 	return resp
+}
+
+// askUntil asks again and again until the answer is as it should be: Kafka answers some requests before what they ask for has
+// come about. The last answer goes into the transcript.
+func askUntil[R kmsg.Response](c *client, req kmsg.Request, ok func(R) bool) R {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if resp := do[R](c, req); ok(resp) {
+			c.steps = append(c.steps, step{kmsg.NameForKey(req.Key()), c.names.tree(resp)})
+			return resp
+		}
+	}
+	c.t.Fatalf("%s is not answered as it should be within %v", kmsg.NameForKey(req.Key()), patience)
+	panic("unreachable")
 }
 
 // do is ask without a word in the transcript: it prepares what the case is about.
@@ -214,7 +234,7 @@ func (p *pending[R]) answer() R {
 		panic(hungUp{})
 	}
 	if err != nil {
-		c.t.Fatalf("%s version %d: %v", kmsg.NameForKey(p.req.Key()), p.req.GetVersion(), err)
+		c.t.Fatalf("%s version %d, step %d: %v", kmsg.NameForKey(p.req.Key()), p.req.GetVersion(), len(c.steps)+1, err)
 	}
 	p.note(c.names.tree(resp))
 	return resp

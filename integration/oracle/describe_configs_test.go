@@ -3,21 +3,20 @@ package oracle
 import "github.com/twmb/franz-go/pkg/kmsg"
 
 func describeConfigsScenario() scenario {
-	const topicKind, brokerKind = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker
 	return scenario{name: "describe_configs", settings: []string{"log.retention.hours=100", "compression.type=zstd", "num.io.threads=9"}, cases: []oneCase{
 		{name: "all of a topic", api: kmsg.DescribeConfigs, from: 4, run: func(c *client) {
-			req := describeConfigs(topicKind, c.topic("t", 1, "retention.ms=5000", "segment.bytes=2000000").name)
+			req := describeConfigs(topicConfigs, c.topic("t", 1, "retention.ms=5000", "segment.bytes=2000000").name)
 			req.IncludeSynonyms, req.IncludeDocumentation = true, true
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "all of the broker", api: kmsg.DescribeConfigs, from: 4, run: func(c *client) {
-			req := describeConfigs(brokerKind, "1")
+			req := describeConfigs(brokerConfigs, "1")
 			req.IncludeSynonyms, req.IncludeDocumentation = true, true
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "some of a topic", api: kmsg.DescribeConfigs, run: func(c *client) {
 			t := c.topic("t", 1, "retention.ms=5000")
-			req := describeConfigs(topicKind, t.name, "retention.ms", "compression.type", "flush.ms", "no.such.config", "retention.ms")
+			req := describeConfigs(topicConfigs, t.name, "retention.ms", "compression.type", "flush.ms", "no.such.config", "retention.ms")
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 			req.IncludeSynonyms = true
 			ask[*kmsg.DescribeConfigsResponse](c, req)
@@ -26,28 +25,28 @@ func describeConfigsScenario() scenario {
 		}},
 		{name: "some of the broker", api: kmsg.DescribeConfigs, run: func(c *client) {
 			names := []string{"log.retention.ms", "log.retention.hours", "num.io.threads", "compression.type", "background.threads", "no.such.config"}
-			req := describeConfigs(brokerKind, "1", names...)
+			req := describeConfigs(brokerConfigs, "1", names...)
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 			req.IncludeSynonyms = true
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "the defaults of all brokers", api: kmsg.DescribeConfigs, run: func(c *client) {
-			req := describeConfigs(brokerKind, "")
+			req := describeConfigs(brokerConfigs, "")
 			req.IncludeSynonyms = true
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "an empty list of names", api: kmsg.DescribeConfigs, run: func(c *client) {
-			req := describeConfigs(brokerKind, "")
+			req := describeConfigs(brokerConfigs, "")
 			req.Resources[0].ConfigNames = []string{}
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "what is not there", api: kmsg.DescribeConfigs, run: func(c *client) {
-			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicKind, c.fresh("missing")))
+			ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, c.fresh("missing")))
 			for _, name := range badTopicNames() {
-				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicKind, name))
+				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(topicConfigs, name))
 			}
 			for _, id := range []string{"2", "-1", "one", " 1", "+1", "01"} {
-				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(brokerKind, id, "compression.type"))
+				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(brokerConfigs, id, "compression.type"))
 			}
 		}},
 		{name: "kinds of resources", api: kmsg.DescribeConfigs, run: func(c *client) {
@@ -55,13 +54,13 @@ func describeConfigsScenario() scenario {
 				ask[*kmsg.DescribeConfigsResponse](c, describeConfigs(kind, "x"))
 			}
 			req := describeConfigs(64, "x")
-			req.Resources = append(req.Resources, describeConfigs(brokerKind, "").Resources...)
+			req.Resources = append(req.Resources, describeConfigs(brokerConfigs, "").Resources...)
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "a resource twice", api: kmsg.DescribeConfigs, run: func(c *client) {
 			t := c.topic("t", 1)
-			req := describeConfigs(topicKind, t.name, "retention.ms")
-			req.Resources = append(req.Resources, describeConfigs(topicKind, t.name, "segment.ms").Resources...)
+			req := describeConfigs(topicConfigs, t.name, "retention.ms")
+			req.Resources = append(req.Resources, describeConfigs(topicConfigs, t.name, "segment.ms").Resources...)
 			ask[*kmsg.DescribeConfigsResponse](c, req)
 		}},
 		{name: "no resources", api: kmsg.DescribeConfigs, run: func(c *client) {

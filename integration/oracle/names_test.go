@@ -37,7 +37,7 @@ func (n *names) show(real, shown string) {
 	slices.SortStableFunc(n.texts, func(a, b replacement) int { return cmp.Compare(len(b.real), len(a.real)) })
 }
 
-var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}$`)
+var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // text returns a text without what is drawn.
 func (n *names) text(s string) string {

@@ -41,16 +41,22 @@ var baseSettings = []string{
 // scenarios are all of them.
 func scenarios() []scenario {
 	return []scenario{
+		alterConfigsScenario(),
 		clusterScenario(),
+		createPartitionsScenario(),
 		createTopicsScenario(),
+		deleteRecordsScenario(),
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
+		describeLogDirsScenario(),
 		fetchLimitsScenario(),
 		fetchScenario(),
 		fetchSessionsScenario(),
 		framesScenario(),
 		idempotenceScenario(),
+		incrementalAlterConfigsScenario(),
 		initProducerIDScenario(),
+		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),

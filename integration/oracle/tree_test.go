@@ -56,6 +56,10 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 		}
 	case "FinalizedFeaturesEpoch":
 		return "<epoch>" // it counts changes of the metadata, which have no meaning elsewhere
+	case "Dir":
+		return "<log dir>"
+	case "TotalBytes", "UsableBytes":
+		return "<bytes>"
 	case "ClusterID":
 		return "<cluster>"
 	case "RecordBatches":

@@ -1,0 +1,6 @@
+//go:build integration && unix
+
+package clients
+
+// pythonClients are those in Python.
+func pythonClients() []*client { return nil }
