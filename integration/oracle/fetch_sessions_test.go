@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,7 +10,12 @@ import (
 
 // fetchSessionsScenario is about incremental fetches.
 func fetchSessionsScenario() scenario {
-	return scenario{name: "fetch_sessions", cases: []oneCase{
+	return scenario{name: "fetch_sessions", cases: slices.Concat(sessionPartitions(), sessionEpochs(), sessionNews())}
+}
+
+// sessionPartitions is about what a session has.
+func sessionPartitions() []oneCase {
+	return []oneCase{
 		{name: "a session", api: kmsg.Fetch, from: 7, run: func(c *client) {
 			t := c.topic("t", 2)
 			produceTo(c, t, 0, values("a"))
@@ -70,6 +76,12 @@ func fetchSessionsScenario() scenario {
 			s.next()
 			s.next(fetchRequest(t, 0, 0), fetchRequest(t, 0, 1))
 		}},
+	}
+}
+
+// sessionEpochs is about requests that are the next one, or not.
+func sessionEpochs() []oneCase {
+	return []oneCase{
 		{name: "epochs that are not next", api: kmsg.Fetch, from: 7, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
@@ -124,6 +136,12 @@ func fetchSessionsScenario() scenario {
 			s.client = c.another()
 			s.next()
 		}},
+	}
+}
+
+// sessionNews is about what happens under a session.
+func sessionNews() []oneCase {
+	return []oneCase{
 		{name: "errors in a session", api: kmsg.Fetch, from: 7, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"))
@@ -213,7 +231,7 @@ func fetchSessionsScenario() scenario {
 			s.next(fetchRequest(t, 0, 1))
 			s.next()
 		}},
-	}}
+	}
 }
 
 // fetchLimitsScenario is about what the broker bounds.

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,7 +10,12 @@ import (
 
 // fetchScenario is about fetches without a session, and those of replicas as far as one broker answers them.
 func fetchScenario() scenario {
-	return scenario{name: "fetch", cases: []oneCase{
+	return scenario{name: "fetch", cases: slices.Concat(fetchedFrom(), fetchedBytes(), fetchedAfter(), fetchedBy())}
+}
+
+// fetchedFrom is about where to read.
+func fetchedFrom() []oneCase {
+	return []oneCase{
 		{name: "offsets", api: kmsg.Fetch, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b"), values("c"))
@@ -79,6 +85,12 @@ func fetchScenario() scenario {
 			addFetch(req, t, 0, 1)
 			ask[*kmsg.FetchResponse](c, req)
 		}},
+	}
+}
+
+// fetchedBytes is about how much to read.
+func fetchedBytes() []oneCase {
+	return []oneCase{
 		{name: "max bytes of a partition", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"), values("c")) // of 69 bytes each
@@ -126,6 +138,12 @@ func fetchScenario() scenario {
 			req.MaxBytes = 1
 			ask[*kmsg.FetchResponse](c, req)
 		}},
+	}
+}
+
+// fetchedAfter is about how long to wait.
+func fetchedAfter() []oneCase {
+	return []oneCase{
 		{name: "min bytes", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
@@ -187,6 +205,12 @@ func fetchScenario() scenario {
 			req.MaxWaitMillis = 20_000
 			ask[*kmsg.FetchResponse](c, req)
 		}},
+	}
+}
+
+// fetchedBy is about who reads: with which isolation level, epochs and ids.
+func fetchedBy() []oneCase {
+	return []oneCase{
 		{name: "committed records", api: kmsg.Fetch, from: 12, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a"), values("b"))
@@ -294,7 +318,7 @@ func fetchScenario() scenario {
 			req.MaxBytes, req.MinBytes, req.MaxWaitMillis = 100, 1<<20, 20_000
 			ask[*kmsg.FetchResponse](c, req)
 		}},
-	}}
+	}
 }
 
 // as has a request come from a replica.
@@ -309,13 +333,7 @@ func as(c *client, req *kmsg.FetchRequest, id int32) {
 // deleteBefore deletes the records of a topic's first partition that are below an offset.
 func (c *client) deleteBefore(t topic, offset int64) {
 	c.t.Helper()
-	req := kmsg.NewPtrDeleteRecordsRequest()
-	rt := kmsg.NewDeleteRecordsRequestTopic()
-	rp := kmsg.NewDeleteRecordsRequestTopicPartition()
-	rp.Offset = offset
-	rt.Topic, rt.Partitions = t.name, append(rt.Partitions, rp)
-	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 10_000
-	if code := do[*kmsg.DeleteRecordsResponse](c, req).Topics[0].Partitions[0].ErrorCode; code != 0 {
+	if code := do[*kmsg.DeleteRecordsResponse](c, cut(t.name, 0, offset)).Topics[0].Partitions[0].ErrorCode; code != 0 {
 		c.t.Fatalf("the records of %s below %d cannot be deleted: %v", t.name, offset, codeName(code))
 	}
 }

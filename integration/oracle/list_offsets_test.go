@@ -3,10 +3,16 @@ package oracle
 import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"slices"
 )
 
 func listOffsetsScenario() scenario {
-	return scenario{name: "list_offsets", cases: []oneCase{
+	return scenario{name: "list_offsets", cases: slices.Concat(listedTimes(), listedFor())}
+}
+
+// listedTimes is about times, and those that mean something else.
+func listedTimes() []oneCase {
+	return []oneCase{
 		{name: "the ends of a partition", api: kmsg.ListOffsets, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b"), values("c"))
@@ -74,6 +80,12 @@ func listOffsetsScenario() scenario {
 			produceTo(c, t, 0, batch{values: []string{"a", "b"}, keys: []string{"k", "l"}, codec: kgo.Lz4Compression()})
 			askTimes(c, t, longAgo, longAgo+1, -3)
 		}},
+	}
+}
+
+// listedFor is about the rest of a request.
+func listedFor() []oneCase {
+	return []oneCase{
 		{name: "what is not there", api: kmsg.ListOffsets, run: func(c *client) {
 			t := c.topic("t", 1)
 			for _, at := range []int64{-1, -3, 0} {
@@ -170,7 +182,7 @@ func listOffsetsScenario() scenario {
 			req.Topics = nil
 			ask[*kmsg.ListOffsetsResponse](c, req)
 		}},
-	}}
+	}
 }
 
 // askTimes asks for the offsets of a topic's first partition at several times.

@@ -2,10 +2,16 @@ package oracle
 
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"slices"
 )
 
 func offsetForLeaderEpochScenario() scenario {
-	return scenario{name: "offset_for_leader_epoch", cases: []oneCase{
+	return scenario{name: "offset_for_leader_epoch", cases: slices.Concat(endOfEpochs(), endOfEpochsOf())}
+}
+
+// endOfEpochs is about epochs.
+func endOfEpochs() []oneCase {
+	return []oneCase{
 		{name: "epochs", api: kmsg.OffsetForLeaderEpoch, run: func(c *client) {
 			t := c.topic("t", 1)
 			produceTo(c, t, 0, values("a", "b"))
@@ -40,6 +46,12 @@ func offsetForLeaderEpochScenario() scenario {
 				}
 			}
 		}},
+	}
+}
+
+// endOfEpochsOf is about the rest of a request.
+func endOfEpochsOf() []oneCase {
+	return []oneCase{
 		{name: "what is not there", api: kmsg.OffsetForLeaderEpoch, run: func(c *client) {
 			t := c.topic("t", 1)
 			ask[*kmsg.OffsetForLeaderEpochResponse](c, epochRequest(c.fresh("missing"), 0, 0))
@@ -90,7 +102,7 @@ func offsetForLeaderEpochScenario() scenario {
 			req.Topics = nil
 			ask[*kmsg.OffsetForLeaderEpochResponse](c, req)
 		}},
-	}}
+	}
 }
 
 // epochRequest asks where an epoch of a partition ends, as a consumer does.

@@ -25,7 +25,12 @@ func allCodecs() []kgo.CompressionCodec {
 
 // produceBatchesScenario is about what a batch may be.
 func produceBatchesScenario() scenario {
-	return scenario{name: "produce_batches", cases: []oneCase{
+	return scenario{name: "produce_batches", cases: slices.Concat(goodBatches(), brokenBatches(), wrongHeaders(), timedBatches(), unwantedBatches())}
+}
+
+// goodBatches is about batches that are taken, and their codecs.
+func goodBatches() []oneCase {
+	return []oneCase{
 		{name: "good ones", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 1)
 			askProduce(c, t, 0, values("a", "b"))
@@ -68,6 +73,12 @@ func produceBatchesScenario() scenario {
 			t := c.topic("t", 1)
 			askProduce(c, t, 0, batch{values: []string{"a"}, attrs: 1})
 		}},
+	}
+}
+
+// brokenBatches is about batches of the wrong bytes.
+func brokenBatches() []oneCase {
+	return []oneCase{
 		{name: "several batches", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 1)
 			askProduce(c, t, 0, values("a"), values("b"))
@@ -113,6 +124,12 @@ func produceBatchesScenario() scenario {
 			}
 			ask[*kmsg.ProduceResponse](c, produceRequest(t, 0, append(values("a").bytes(), oldMessage(1)...)))
 		}},
+	}
+}
+
+// wrongHeaders is about headers that no producer sends.
+func wrongHeaders() []oneCase {
+	return []oneCase{
 		{name: "count", api: kmsg.Produce, from: 11, run: func(c *client) {
 			t := c.topic("t", 1)
 			for _, change := range []func(*kmsg.RecordBatch){
@@ -163,6 +180,12 @@ func produceBatchesScenario() scenario {
 			askProduce(c, t, 0, batch{whole: []kmsg.Record{{Attributes: 1}}})
 			readBack(c, t, 1)
 		}},
+	}
+}
+
+// timedBatches is about timestamps.
+func timedBatches() []oneCase {
+	return []oneCase{
 		{name: "timestamps", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 1, "message.timestamp.before.max.ms=3600000", "message.timestamp.after.max.ms=3600000")
 			now := time.Now().UnixMilli()
@@ -215,6 +238,12 @@ func produceBatchesScenario() scenario {
 			askProduce(c, t, 0, batch{values: []string{"a"}, attrs: logAppendTime, timestamp: -1})
 			readBack(c, t, 4)
 		}},
+	}
+}
+
+// unwantedBatches is about batches that a topic does not take.
+func unwantedBatches() []oneCase {
+	return []oneCase{
 		{name: "records without a key in a compacted topic", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 1, "cleanup.policy=compact,delete")
 			mixed := []kmsg.Record{{Key: []byte("k")}, {OffsetDelta: 1}, {OffsetDelta: 2, Key: []byte{}}, {OffsetDelta: 3}}
@@ -255,7 +284,7 @@ func produceBatchesScenario() scenario {
 			askProduce(c, t, 0, batch{values: []string{"a"}, attrs: control, change: func(b *kmsg.RecordBatch) { b.NumRecords = 7 }})
 			askProduce(c, t, 0, batch{values: []string{"a"}, attrs: 7, spoil: flip(17)})
 		}},
-	}}
+	}
 }
 
 // miscount asks for batches to be appended that say they have fewer or more records than they have.

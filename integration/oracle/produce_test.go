@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -10,7 +11,12 @@ import (
 // produceScenario is about the request; what a batch may be is produceBatchesScenario's. Null records are left out: Kafka
 // gives no answer to them.
 func produceScenario() scenario {
-	return scenario{name: "produce", cases: []oneCase{
+	return scenario{name: "produce", cases: slices.Concat(producedAs(), producedTo(), producedByWhom())}
+}
+
+// producedAs is about what a request says of all its batches.
+func producedAs() []oneCase {
+	return []oneCase{
 		{name: "acks", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 1)
 			for _, acks := range []int16{-1, 1, 2, -2, 32767, -32768} {
@@ -54,6 +60,12 @@ func produceScenario() scenario {
 				ask[*kmsg.ProduceResponse](c, req)
 			}
 		}},
+	}
+}
+
+// producedTo is about where records are to go.
+func producedTo() []oneCase {
+	return []oneCase{
 		{name: "what is not there", api: kmsg.Produce, run: func(c *client) {
 			t := c.topic("t", 2)
 			askProduce(c, c.missing("missing"), 0, values("a"))
@@ -111,6 +123,12 @@ func produceScenario() scenario {
 			req.Topics = append(req.Topics, produceRequest(t, 1, values("b").bytes()).Topics...)
 			ask[*kmsg.ProduceResponse](c, req)
 		}},
+	}
+}
+
+// producedByWhom is about who may append, and with how many replicas.
+func producedByWhom() []oneCase {
+	return []oneCase{
 		{name: "internal topics", api: kmsg.Produce, run: func(c *client) {
 			t := c.offsetsTopic()
 			askProduce(c, t, 0, values("a"))
@@ -142,7 +160,7 @@ func produceScenario() scenario {
 			req.Acks = 0
 			begin[*kmsg.ProduceResponse](c, req).isClosed()
 		}},
-	}}
+	}
 }
 
 // askProduce asks for batches to be appended to a partition.
@@ -188,11 +206,7 @@ func (c *client) awaitEnd(t topic, count int64) {
 // remove deletes a topic, and waits until it is gone.
 func (c *client) remove(t topic) {
 	c.t.Helper()
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	rt := kmsg.NewDeleteTopicsRequestTopic()
-	rt.Topic, req.TimeoutMillis = &t.name, 10_000
-	req.Topics = append(req.Topics, rt)
-	if code := do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode; code != 0 {
+	if code := do[*kmsg.DeleteTopicsResponse](c, deleteByName(t.name)).Topics[0].ErrorCode; code != 0 {
 		c.t.Fatalf("the topic %s cannot be deleted: %v", t.name, codeName(code))
 	}
 	deadline := time.Now().Add(patience)
