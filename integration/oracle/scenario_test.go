@@ -56,6 +56,7 @@ func scenarios() []scenario {
 		idempotenceScenario(),
 		incrementalAlterConfigsScenario(),
 		initProducerIDScenario(),
+		leaderEpochsScenario(),
 		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),

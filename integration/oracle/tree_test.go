@@ -82,11 +82,18 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 	return n.value(name, v)
 }
 
+// leaderEpoch counts epochs from that of a new topic, and by restarts, at which brokers skip some or do not.
 func (n *names) leaderEpoch(epoch int32) any {
+	shown := epoch
 	if epoch >= n.epoch {
-		epoch -= n.epoch
+		shown -= n.epoch
 	}
-	return json.Number(strconv.Itoa(int(epoch)))
+	for i, start := range n.later {
+		if epoch >= start {
+			shown = int32(i) + 1 + epoch - start
+		}
+	}
+	return json.Number(strconv.Itoa(int(shown)))
 }
 
 // value is the tree of any value.
