@@ -275,6 +275,16 @@ func unwantedBatches() []oneCase {
 			askProduce(c, t, 0, values(strings.Repeat("a", 1048576-100)))
 			askProduce(c, t, 0, values(strings.Repeat("a", 1048576)))
 		}},
+		{name: "a bit of a byte", api: kmsg.Produce, from: 13, run: func(c *client) {
+			for at := range values("a", "b").bytes() {
+				for _, bit := range []byte{1, 0x80} {
+					askProduce(c, c.topic("t", 1), 0, batch{values: []string{"a", "b"}, spoil: func(b []byte) {
+						b[at] ^= bit // where that is in the checksum, it is put right again
+						binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+					}})
+				}
+			}
+		}},
 		{name: "which error comes first", api: kmsg.Produce, from: 11, run: func(c *client) {
 			t := c.topic("t", 1, "cleanup.policy=compact", "message.timestamp.type=LogAppendTime")
 			askProduce(c, t, 0, batch{values: []string{"a"}, attrs: logAppendTime})
