@@ -49,13 +49,22 @@ func scenarios() []scenario {
 		deleteTopicsScenario(),
 		describeConfigsScenario(),
 		describeLogDirsScenario(),
+		fetchLimitsScenario(),
+		fetchScenario(),
+		fetchSessionsScenario(),
 		framesScenario(),
+		idempotenceScenario(),
 		incrementalAlterConfigsScenario(),
+		initProducerIDScenario(),
+		leaderEpochsScenario(),
 		listConfigResourcesScenario(),
 		listOffsetsScenario(),
 		metadataScenario(),
 		noAutoCreationScenario(),
 		noDeletionScenario(),
+		offsetForLeaderEpochScenario(),
+		produceScenario(),
+		produceBatchesScenario(),
 	}
 }
 
