@@ -2,6 +2,7 @@
 GO ?= go
 FUZZTIME ?= 20s
 VERSION ?=
+TABLE ?=
 
 .PHONY: build fmt lint test race fuzz integration oracle long bench cross
 
@@ -29,8 +30,12 @@ fuzz: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-integration: ## the black-box tests on the built binary; kcat is used where it is installed
-	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
+integration: ## the black-box tests on the built binary, with some of the clients; what is not installed is skipped
+	$(GO) test -count=1 -tags integration -timeout 20m -p 1 ./integration/...
+
+clients: ## installs clients of all makes, runs them against the built binary, and prints what goes; TABLE=page puts it there
+	SEGUE_CLIENTS=all SEGUE_CLIENTS_TABLE=$(abspath $(TABLE)) \
+		$(GO) test -count=1 -v -tags integration -timeout 60m -run 'TestClients|TestTools' ./integration/clients
 
 oracle: ## ask the newest Apache Kafka again what it answers; needs Java and Maven. The tests compare with what it said
 	$(GO) test -count=1 -v -timeout 30m -run TestRecord ./integration/oracle -record

@@ -33,7 +33,8 @@ type Node struct {
 	// Data is its log directory.
 	Data string
 
-	log   string // the file
+	log   string           // the file
+	start func() *exec.Cmd // the process, once more
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error // of its process, once ended is closed
@@ -60,7 +61,7 @@ func (k *Kafka) launch(ctx context.Context, dir string, settings []string) (*Nod
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Addr: addrs[0], Data: filepath.Join(dir, "data"), log: filepath.Join(dir, "kafka.log"), ended: make(chan struct{})}
+	n := &Node{Addr: addrs[0], Data: filepath.Join(dir, "data"), log: filepath.Join(dir, "kafka.log")}
 	properties := filepath.Join(dir, "server.properties")
 	text := strings.Join(append(needed(n, addrs[1]), settings...), "\n") + "\n" // of two values of a name, the last counts
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -72,24 +73,44 @@ func (k *Kafka) launch(ctx context.Context, dir string, settings []string) (*Nod
 	if err := k.format(ctx, n, properties); err != nil {
 		return nil, err
 	}
+	n.start = func() *exec.Cmd {
+		// The Java machine is set as Kafka's start script sets it.
+		return k.java(ctx, []string{"-server", "-Xmx1G", "-Xms1G", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+			"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}, "kafka.Kafka", properties)
+	}
+	return n, n.execute()
+}
+
+// execute runs the process.
+func (n *Node) execute() error {
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close() // the process has its own
-	// The Java machine is set as Kafka's start script sets it.
-	n.cmd = k.java(ctx, []string{"-server", "-Xmx1G", "-Xms1G", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
-		"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}, "kafka.Kafka", properties)
-	n.cmd.Stdout, n.cmd.Stderr, n.cmd.Dir = log, log, dir
+	n.cmd, n.ended = n.start(), make(chan struct{})
+	n.cmd.Stdout, n.cmd.Stderr, n.cmd.Dir = log, log, filepath.Dir(n.log)
 	if err := n.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	n.Pid = n.cmd.Process.Pid
 	go func() {
 		n.err = n.cmd.Wait()
 		close(n.ended)
 	}()
-	return n, nil
+	return nil
+}
+
+// Restart runs a node that was stopped or killed again, under the same address, and waits until it serves.
+func (n *Node) Restart(ctx context.Context) error {
+	if err := n.execute(); err != nil {
+		return fmt.Errorf("start Apache Kafka again: %w", err)
+	}
+	if err := n.await(ctx); err != nil {
+		n.Kill()
+		return fmt.Errorf("start Apache Kafka again: %w; see %s", err, n.log)
+	}
+	return nil
 }
 
 // needed are the settings of a node that stands alone on this machine.

@@ -15,9 +15,10 @@ import (
 
 // batch is a record batch to be produced. Its zero fields are what a producer without idempotence sends.
 type batch struct {
-	values    []string // of its records
-	keys      []string // of its records, if there are any
-	timestamp int64    // of all records; zero is longAgo
+	values    []string      // of its records
+	keys      []string      // of its records, if there are any
+	whole     []kmsg.Record // in place of values and keys, with all that a record has
+	timestamp int64         // of all records; zero is longAgo
 	attrs     int16
 	// idempotent producers name themselves.
 	producer int64
@@ -48,21 +49,18 @@ func (b batch) bytes() []byte {
 	if b.timestamp == 0 {
 		b.timestamp = longAgo
 	}
+	list := b.records()
 	rb := kmsg.RecordBatch{
 		PartitionLeaderEpoch: -1, Magic: 2, Attributes: b.attrs,
-		LastOffsetDelta: int32(len(b.values)) - 1, FirstTimestamp: b.timestamp, MaxTimestamp: b.timestamp,
-		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(b.values)),
+		LastOffsetDelta: int32(len(list)) - 1, FirstTimestamp: b.timestamp, MaxTimestamp: b.timestamp,
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(list)),
 	}
 	if b.named {
 		rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence = b.producer, b.epoch, b.sequence
 	}
-	for i, v := range b.values {
-		r := kmsg.Record{OffsetDelta: int32(i), Value: []byte(v)}
-		if b.keys != nil {
-			r.Key = []byte(b.keys[i])
-		}
-		body := r.AppendTo(nil)[1:] // behind the length, which is 0 so far
-		rb.Records = append(binary.AppendVarint(rb.Records, int64(len(body))), body...)
+	for _, r := range list {
+		rb.MaxTimestamp = max(rb.MaxTimestamp, b.timestamp+r.TimestampDelta64)
+		rb.Records = appendRecord(rb.Records, r)
 	}
 	if b.codec != (kgo.CompressionCodec{}) {
 		compressor, err := kgo.DefaultCompressor(b.codec)
@@ -80,6 +78,29 @@ func (b batch) bytes() []byte {
 		b.spoil(out)
 	}
 	return out
+}
+
+// records are the records of a batch.
+func (b batch) records() []kmsg.Record {
+	if b.whole != nil {
+		return b.whole
+	}
+	list := []kmsg.Record{}
+	for i, v := range b.values {
+		r := kmsg.Record{OffsetDelta: int32(i), Value: []byte(v)}
+		if b.keys != nil {
+			r.Key = []byte(b.keys[i])
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// appendRecord appends a record behind its length.
+func appendRecord(to []byte, r kmsg.Record) []byte {
+	r.Length = 0
+	body := r.AppendTo(nil)[1:] // behind the length, which is one byte so far
+	return append(binary.AppendVarint(to, int64(len(body))), body...)
 }
 
 // seal returns a batch's bytes with its length and its checksum.
@@ -156,8 +177,23 @@ func (n *names) recordsOf(rb *kmsg.RecordBatch) any {
 		if err := r.ReadFrom(raw[:width+int(size)]); err != nil {
 			return append(list, err.Error())
 		}
-		list = append(list, fmt.Sprintf("%d: %q=%q @%d", r.OffsetDelta, r.Key, r.Value, r.TimestampDelta64))
+		list = append(list, recordText(r))
 		raw = raw[width+int(size):]
 	}
 	return list
+}
+
+// recordText is "offset delta: key=value @ timestamp delta", and headers if there are any.
+func recordText(r kmsg.Record) string {
+	value := "null"
+	if most := 40; len(r.Value) > most {
+		value = fmt.Sprintf("%q… (%d bytes)", r.Value[:most], len(r.Value))
+	} else if r.Value != nil {
+		value = fmt.Sprintf("%q", r.Value)
+	}
+	text := fmt.Sprintf("%d: %q=%s @%d", r.OffsetDelta, r.Key, value, r.TimestampDelta64)
+	for _, h := range r.Headers {
+		text += fmt.Sprintf(" %q=%q", h.Key, h.Value)
+	}
+	return text
 }

@@ -113,6 +113,14 @@ func (c *client) topic(label string, partitions int32, configs ...string) topic 
 	return made
 }
 
+// missing is a topic that there is not.
+func (c *client) missing(label string) topic {
+	t := topic{name: c.fresh(label)}
+	binary.BigEndian.PutUint64(t.id[8:], uint64(c.subject.made)) // none is drawn that begins with so many zeros
+	c.names.ids[t.id] = "<id of " + label + ">"
+	return t
+}
+
 // lead waits until the broker leads all partitions of a topic, which it may say before it does, and returns the leader epoch.
 func (c *client) lead(made topic, partitions int32) int32 {
 	c.t.Helper()

@@ -16,6 +16,7 @@ type names struct {
 	uuids  map[string]string // in texts, such as member ids
 	labels map[label]string  // of numbers
 	epoch  int32             // leader epoch of a topic that has just been made
+	later  []int32           // its leader epochs after each restart of the broker
 	port   int32
 }
 

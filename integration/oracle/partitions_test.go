@@ -69,16 +69,18 @@ func createPartitionsScenario() scenario {
 	}}
 }
 
+// cut deletes the records of a partition below an offset.
+func cut(topic string, partition int32, offset int64) *kmsg.DeleteRecordsRequest {
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	rt := kmsg.NewDeleteRecordsRequestTopic()
+	rp := kmsg.NewDeleteRecordsRequestTopicPartition()
+	rp.Partition, rp.Offset = partition, offset
+	rt.Topic, rt.Partitions = topic, append(rt.Partitions, rp)
+	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 10_000
+	return req
+}
+
 func deleteRecordsScenario() scenario {
-	cut := func(topic string, partition int32, offset int64) *kmsg.DeleteRecordsRequest {
-		req := kmsg.NewPtrDeleteRecordsRequest()
-		rt := kmsg.NewDeleteRecordsRequestTopic()
-		rp := kmsg.NewDeleteRecordsRequestTopicPartition()
-		rp.Partition, rp.Offset = partition, offset
-		rt.Topic, rt.Partitions = topic, append(rt.Partitions, rp)
-		req.Topics, req.TimeoutMillis = append(req.Topics, rt), 10_000
-		return req
-	}
 	askFor := func(c *client, req *kmsg.DeleteRecordsRequest) {
 		c.t.Helper()
 		ask[*kmsg.DeleteRecordsResponse](c, req)

@@ -19,9 +19,12 @@ type subject struct {
 	addr string
 	port int32
 	made int // names that were given, see client.fresh
+	// again stops the broker and starts it on what it has on the disk, perhaps under another address, which it returns.
+	again func(testing.TB) string
 }
 
-func newSubject(t testing.TB, addr string) *subject {
+// at notes where the broker is.
+func (s *subject) at(t testing.TB, addr string) {
 	_, text, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +33,18 @@ func newSubject(t testing.TB, addr string) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &subject{addr: addr, port: int32(port)}
+	s.addr, s.port = addr, int32(port)
+}
+
+// restart restarts the broker, and waits until it leads a topic again.
+func (c *client) restart(t topic) {
+	c.t.Helper()
+	for _, each := range c.conns {
+		each.close()
+	}
+	c.subject.at(c.t, c.subject.again(c.t))
+	c.names.port = c.subject.port
+	c.names.later = append(c.names.later, c.lead(t, 1))
 }
 
 // startSegue starts a Segue, which ends with the test.
@@ -41,21 +55,35 @@ func startSegue(t testing.TB, settings []string) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := runSegue(t, list)
+	stop := func(t testing.TB) {
+		if err := b.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() { stop(t) })
+	s := &subject{again: func(t testing.TB) string {
+		stop(t)
+		b = runSegue(t, list)
+		return b.Addr("PLAINTEXT").String()
+	}}
+	s.at(t, b.Addr("PLAINTEXT").String())
+	return s
+}
+
+func runSegue(t testing.TB, list []config.Setting) *broker.Broker {
 	layers, _, err := config.New(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.New(t.Context(), broker.Config{Settings: layers, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel), Version: "test", Started: time.Now()})
+	b, err := broker.New(t.Context(), broker.Config{
+		Settings: layers, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel), Version: "test", Started: time.Now(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Start()
-	t.Cleanup(func() {
-		if err := b.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return newSubject(t, b.Addr("PLAINTEXT").String())
+	return b
 }
 
 // startKafka starts a Kafka, which ends with the test.
@@ -65,5 +93,15 @@ func startKafka(t testing.TB, k *kafka.Kafka, settings []string) *subject {
 		t.Fatal(err)
 	}
 	t.Cleanup(node.Kill) // nothing of it is needed any more
-	return newSubject(t, node.Addr)
+	s := &subject{again: func(t testing.TB) string {
+		if err := node.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := node.Restart(context.WithoutCancel(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		return node.Addr
+	}}
+	s.at(t, node.Addr)
+	return s
 }

@@ -73,20 +73,27 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 			return n.number("producer", v.Int())
 		}
 	}
-	if strings.HasSuffix(name, "LeaderEpoch") || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
+	if strings.HasSuffix(name, "LeaderEpoch") || parent == "FetchResponseTopicPartitionDivergingEpoch" && name == "Epoch" || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
 		return n.leaderEpoch(int32(v.Int()))
 	}
-	if v.Kind() == reflect.Int64 && strings.Contains(name, "Timestamp") && recent(v.Int()) {
+	if v.Kind() == reflect.Int64 && (strings.Contains(name, "Timestamp") || strings.HasSuffix(name, "Time")) && recent(v.Int()) {
 		return "<now>"
 	}
 	return n.value(name, v)
 }
 
+// leaderEpoch counts epochs from that of a new topic, and by restarts, at which brokers skip some or do not.
 func (n *names) leaderEpoch(epoch int32) any {
+	shown := epoch
 	if epoch >= n.epoch {
-		epoch -= n.epoch
+		shown -= n.epoch
 	}
-	return json.Number(strconv.Itoa(int(epoch)))
+	for i, start := range n.later {
+		if epoch >= start {
+			shown = int32(i) + 1 + epoch - start
+		}
+	}
+	return json.Number(strconv.Itoa(int(shown)))
 }
 
 // value is the tree of any value.

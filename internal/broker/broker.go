@@ -278,7 +278,12 @@ func (b *Broker) openCatalog(ctx context.Context) error {
 	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
 		return err
 	}
-	if _, err := b.catalog.Commit(ctx, catalog.Any, catalog.Start{ClusterID: catalog.NewClusterID()}); err != nil {
+	brought, err := surpassBrought(ctx, b.dirs, b.config.Log)
+	if err != nil {
+		return err
+	}
+	changes := append(brought, catalog.Start{ClusterID: catalog.NewClusterID()})
+	if _, err = b.catalog.Commit(ctx, catalog.Any, changes...); err != nil {
 		return fmt.Errorf("count this start: %w", err)
 	}
 	return nil

@@ -136,7 +136,7 @@ func (a *alteration) check() *apiError {
 	case kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker:
 		return nil
 	case kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
-		return failure(kerr.InvalidRequest, "Unsupported resource type: %v", a.kind)
+		return unsupportedResource(a.kind)
 	}
 	return failure(kerr.InvalidRequest, "Unknown resource type %d", a.kind)
 }
@@ -286,11 +286,24 @@ func valueTooLong() *apiError {
 		"The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", math.MaxInt16)
 }
 
+// unsupportedResource refuses a type of resource that has no configs here.
+func unsupportedResource(kind kmsg.ConfigResourceType) *apiError {
+	name := kind.String()
+	if kind == kmsg.ConfigResourceTypeGroupConfig {
+		name = "GROUP" // Kafka's name
+	}
+	return failure(kerr.InvalidRequest, "Unsupported resource type: %s", name)
+}
+
 func (a *alterer) logAltered(o outcome) {
-	var set, unset []string
+	var set, inert, unset []string
 	for _, name := range slices.Sorted(maps.Keys(o.after)) {
-		if was, had := o.before[name]; !had || was != o.after[name] {
-			set = append(set, name+"="+config.Loggable(o.table, name, o.after[name]))
+		if was, had := o.before[name]; had && was == o.after[name] {
+			continue
+		}
+		set = append(set, name+"="+config.Loggable(o.table, name, o.after[name]))
+		if d, known := o.table.Lookup(name); known && d.Inert {
+			inert = append(inert, name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.before)) {
@@ -299,6 +312,9 @@ func (a *alterer) logAltered(o outcome) {
 		}
 	}
 	event := a.log.Info().Strs("set", set).Strs("unset", unset)
+	if len(inert) > 0 {
+		event.Strs("without_effect", inert)
+	}
 	switch {
 	case o.of.kind == kmsg.ConfigResourceTypeTopic:
 		event.Str("topic", o.of.name).Msg("topic configs altered")

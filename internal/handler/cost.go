@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"strconv"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -66,11 +67,12 @@ func (h *describeConfigs) cost(r *server.Request, decoded int) int {
 	if req.IncludeDocumentation {
 		each += docCost
 	}
-	configs := 0
+	image, configs := h.image(), 0
+	altered := len(image.BrokerConfigs("")) + len(image.BrokerConfigs(strconv.Itoa(int(h.nodeID)))) // with unknown names among them
 	for _, resource := range req.Resources {
 		n := topicConfigs
 		if resource.ResourceType != kmsg.ConfigResourceTypeTopic {
-			n = brokerConfigs
+			n = brokerConfigs + altered
 		}
 		if asked := len(resource.ConfigNames); asked > 0 {
 			n = min(n, asked)

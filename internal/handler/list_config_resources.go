@@ -16,7 +16,8 @@ import (
 // resourceTypesVersion is the version of ListConfigResources since which it is about more than client metrics (KIP-1142).
 const resourceTypesVersion = 1
 
-// listConfigResources answers ListConfigResources: topics and brokers. Groups and client metrics have no configs.
+// listConfigResources answers ListConfigResources: topics and brokers. Groups, client metrics and loggers have no configs
+// here.
 type listConfigResources struct {
 	image func() *catalog.Image
 	view  interface {
@@ -55,7 +56,7 @@ func (h *listConfigResources) handle(_ context.Context, c *server.Client, req *k
 // names lists the resources of a type.
 func (h *listConfigResources) names(c *server.Client, kind kmsg.ConfigResourceType) (names []string) {
 	switch kind {
-	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
+	case kmsg.ConfigResourceTypeBroker:
 		for _, b := range h.view.Brokers(c.Listener) {
 			names = append(names, strconv.Itoa(int(b.NodeID)))
 		}

@@ -20,7 +20,7 @@ func TestListConfigResources(t *testing.T) {
 		want    *kerr.Error
 	}{
 		{0, nil, "", nil}, // client metrics
-		{1, nil, "8:7 4:7 2:a 2:b", nil},
+		{1, nil, "4:7 2:a 2:b", nil},
 		{1, []int8{2}, "2:a 2:b", nil},
 		{1, []int8{16, 4, 32, 4}, "4:7", nil},
 		{1, []int8{2, 3}, "", kerr.UnsupportedVersion},

@@ -202,7 +202,7 @@ func (s *stage) machine(int32) coordinator.Machine[group.Input] {
 	return group.New(group.Options{
 		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: 1000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute,
-		MaxOffsetMetadata: 4096, MaxRecordBytes: 1 << 20,
+		MaxOffsetMetadata: 4096, MaxRecordBytes: func() int { return 1 << 20 },
 		MemberID: func(prefix string) string {
 			ids++
 			return fmt.Sprintf("%s-%d", prefix, ids)

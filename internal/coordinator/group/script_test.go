@@ -113,7 +113,9 @@ func (s *script) beat(out *lines) {
 func (s *script) fresh() {
 	o := testOptions()
 	s.d.MaybeScanArgs(s.t, "max-size", &o.MaxSize)
-	s.d.MaybeScanArgs(s.t, "max-record", &o.MaxRecordBytes)
+	maxRecord := o.MaxRecordBytes()
+	s.d.MaybeScanArgs(s.t, "max-record", &maxRecord)
+	o.MaxRecordBytes = func() int { return maxRecord }
 	s.d.MaybeScanArgs(s.t, "max-metadata", &o.MaxOffsetMetadata)
 	o.InitialRebalanceDelay = s.duration("delay", "0s")
 	o.OffsetsRetention = s.duration("retention", "168h")

@@ -86,7 +86,7 @@ func (m *Machine) assign(g *group, assignment []kmsg.SyncGroupRequestGroupAssign
 
 // tooLarge says whether a record of a group exceeds what may be written.
 func (m *Machine) tooLarge(r coordinator.Record) bool {
-	return len(r.Key)+len(r.Value) > m.opts.MaxRecordBytes
+	return len(r.Key)+len(r.Value) > m.opts.MaxRecordBytes()
 }
 
 // assigned is the answer to a member of a stable group.
