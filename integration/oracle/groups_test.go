@@ -234,8 +234,8 @@ func static(instance string) func(*kmsg.JoinGroupRequest) {
 	return func(req *kmsg.JoinGroupRequest) { req.InstanceID = &instance }
 }
 
-// session and rebalancing are members with these timeouts.
-func session(timeout time.Duration) func(*kmsg.JoinGroupRequest) {
+// sessionOf and rebalancing are members with these timeouts.
+func sessionOf(timeout time.Duration) func(*kmsg.JoinGroupRequest) {
 	return func(req *kmsg.JoinGroupRequest) { req.SessionTimeoutMillis = int32(timeout.Milliseconds()) }
 }
 

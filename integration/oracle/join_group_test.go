@@ -255,7 +255,7 @@ func joinRefusals() []oneCase {
 			c.group("g")
 			join(c, "", "")
 			join(c, "", "nobody")
-			join(c, "", "", offers(), session(0))
+			join(c, "", "", offers(), sessionOf(0))
 		}},
 		{name: "session timeouts", api: kmsg.JoinGroup, run: func(c *client) {
 			g := c.group("g")

@@ -10,7 +10,7 @@ func noCoordinatorScenario() scenario {
 			join(c, g, "")
 			join(c, g, "nobody")
 			join(c, "", "")
-			join(c, g, "", session(0))
+			join(c, g, "", sessionOf(0))
 		}},
 		{name: "assignments", api: kmsg.SyncGroup, run: func(c *client) {
 			m := &member{client: c, joins: joinRequest(c.fresh("g"), "nobody")}
@@ -27,7 +27,7 @@ func noCoordinatorScenario() scenario {
 			ask[*kmsg.LeaveGroupResponse](c, leaveRequest("", leaving("nobody", nil)))
 		}},
 		{name: "commits", api: kmsg.OffsetCommit, run: func(c *client) {
-			g, t, missing := c.fresh("g"), c.topic("t", 1), c.missing()
+			g, t, missing := c.fresh("g"), c.topic("t", 1), c.missing("missing")
 			commit(c, commitRequest(g, t, 1), also(missing, committing(0, 1)))
 			commit(c, commitRequest(g, missing, 1))
 			commit(c, commitRequest("", t, 1))
@@ -38,7 +38,7 @@ func noCoordinatorScenario() scenario {
 		{name: "offsets", api: kmsg.OffsetFetch, run: func(c *client) {
 			g, t := c.fresh("g"), c.topic("t", 2)
 			showOffsets(c, g, t, 0, 1)
-			showOffsets(c, g, c.missing(), 0)
+			showOffsets(c, g, c.missing("missing"), 0)
 			showOffsets(c, "", t, 0)
 			if c.version >= 2 {
 				ask[*kmsg.OffsetFetchResponse](c, fetchAllRequest(g))
@@ -48,7 +48,7 @@ func noCoordinatorScenario() scenario {
 			t := c.topic("t", 1)
 			for _, group := range []string{c.fresh("g"), ""} {
 				ask[*kmsg.OffsetDeleteResponse](c, offsetDeleteRequest(group, t, 0))
-				ask[*kmsg.OffsetDeleteResponse](c, offsetDeleteRequest(group, c.missing(), 0))
+				ask[*kmsg.OffsetDeleteResponse](c, offsetDeleteRequest(group, c.missing("missing"), 0))
 			}
 		}},
 		{name: "deletion", api: kmsg.DeleteGroups, run: func(c *client) {

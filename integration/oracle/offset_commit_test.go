@@ -30,13 +30,6 @@ func also(t topic, partitions ...kmsg.OffsetCommitRequestTopicPartition) func(*k
 	}
 }
 
-// missing is a topic that is not there.
-func (c *client) missing() topic {
-	id := [16]byte{1, 2, 3, 4, 5, 6, 0x47, 8, 0x89}
-	c.names.ids[id] = "<id of missing>"
-	return topic{name: c.fresh("missing"), id: id}
-}
-
 func commitCases() []oneCase {
 	with := func(metadata string) func(*kmsg.OffsetCommitRequest) {
 		return func(req *kmsg.OffsetCommitRequest) { req.Topics[0].Partitions[0].Metadata = &metadata }
@@ -79,7 +72,7 @@ func commitCases() []oneCase {
 			do[*kmsg.DeleteGroupsResponse](c, deleteGroupsRequest(""))
 		}},
 		{name: "topics and partitions that are not there", api: kmsg.OffsetCommit, run: func(c *client) {
-			g, t, missing := c.group("g"), c.topic("t", 2), c.missing()
+			g, t, missing := c.group("g"), c.topic("t", 2), c.missing("missing")
 			commit(c, commitRequest(g, missing, 1))
 			describeGroup(c, g)
 			commit(c, commitRequest(g, missing, 1), also(t, committing(1, 4), committing(2, 4), committing(-1, 4)), also(missing))
@@ -247,7 +240,7 @@ func memberCommitCases() []oneCase {
 			commit(c, commitRequest(g, t, 1), as(0, ""), func(req *kmsg.OffsetCommitRequest) { req.InstanceID = set("i") })
 		}},
 		{name: "a member, and a topic that is not there", api: kmsg.OffsetCommit, run: func(c *client) {
-			t, missing := c.topic("t", 1), c.missing()
+			t, missing := c.topic("t", 1), c.missing("missing")
 			m := c.alone(c.group("g"), nil)
 			commit(c, m.commits(missing, 1))
 			commit(c, m.commits(t, 1), also(missing, committing(0, 1)))

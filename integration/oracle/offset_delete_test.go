@@ -32,7 +32,7 @@ func offsetDeleteScenario() scenario {
 			g, t := c.group("g"), c.topic("t", 1)
 			remove(c, offsetDeleteRequest(g, t, 0))
 			remove(c, offsetDeleteRequest("", t, 0))
-			remove(c, offsetDeleteRequest(g, c.missing(), 0))
+			remove(c, offsetDeleteRequest(g, c.missing("missing"), 0))
 			remove(c, offsetDeleteRequest(g, t))
 			req := offsetDeleteRequest(g, t)
 			req.Topics = nil
@@ -41,9 +41,9 @@ func offsetDeleteScenario() scenario {
 		{name: "topics and partitions that are not there", api: kmsg.OffsetDelete, run: func(c *client) {
 			g, t := c.group("g"), c.topic("t", 1)
 			do[*kmsg.OffsetCommitResponse](c, commitRequest(g, t, 5))
-			remove(c, offsetDeleteRequest(g, c.missing(), 0, 1))
+			remove(c, offsetDeleteRequest(g, c.missing("missing"), 0, 1))
 			remove(c, offsetDeleteRequest(g, t, 1, -1))
-			req := offsetDeleteRequest(g, c.missing(), 0)
+			req := offsetDeleteRequest(g, c.missing("missing"), 0)
 			req.Topics = append(req.Topics, offsetDeleteRequest(g, t, 0, 3).Topics...)
 			remove(c, req)
 			showOffsets(c, g, t, 0)
@@ -93,7 +93,7 @@ func offsetDeleteScenario() scenario {
 			t := c.topic("t", 1)
 			m := c.alone(c.group("g"), func(req *kmsg.JoinGroupRequest) { req.ProtocolType = "connect" })
 			remove(c, offsetDeleteRequest(m.group(), t, 0))
-			remove(c, offsetDeleteRequest(m.group(), c.missing(), 0))
+			remove(c, offsetDeleteRequest(m.group(), c.missing("missing"), 0))
 			m.leaves()
 			remove(c, offsetDeleteRequest(m.group(), t, 0))
 		}},

@@ -51,7 +51,7 @@ func offsetFetchScenario() scenario {
 		}},
 		{name: "topics and partitions that are not there", api: kmsg.OffsetFetch, run: func(c *client) {
 			g, t := committed(c)
-			missing := c.missing()
+			missing := c.missing("missing")
 			fetch(c, fetchOffsetsRequest(g, missing, 0))
 			fetch(c, fetchOffsetsRequest(g, t, 2, -1))
 			req := fetchOffsetsRequest(g, t, 0, 2)

@@ -41,7 +41,7 @@ func silentCases() []oneCase {
 	return []oneCase{
 		{name: "a stable member goes silent", api: kmsg.JoinGroup, from: 9, run: func(c *client) {
 			g := c.group("g")
-			m := c.newMember(g, session(shortTimeout))
+			m := c.newMember(g, sessionOf(shortTimeout))
 			c.after(shortTimeout, func() {
 				m.entered(quietly(m.enter()))
 				do[*kmsg.SyncGroupResponse](m.client, m.syncRequest(m))
@@ -53,7 +53,7 @@ func silentCases() []oneCase {
 		}},
 		{name: "a member goes silent before its assignment", api: kmsg.JoinGroup, from: 9, run: func(c *client) {
 			g := c.group("g")
-			m := c.newMember(g, session(shortTimeout))
+			m := c.newMember(g, sessionOf(shortTimeout))
 			c.after(shortTimeout, func() {
 				m.entered(quietly(m.enter()))
 				c.until(g, "Empty", 0)
@@ -62,7 +62,7 @@ func silentCases() []oneCase {
 		}},
 		{name: "a static member goes silent", api: kmsg.JoinGroup, from: 9, run: func(c *client) {
 			g := c.group("g")
-			m := c.newMember(g, both(static("i"), session(shortTimeout)))
+			m := c.newMember(g, both(static("i"), sessionOf(shortTimeout)))
 			c.after(shortTimeout, func() {
 				m.entered(quietly(m.enter()))
 				do[*kmsg.SyncGroupResponse](m.client, m.syncRequest(m))
@@ -85,7 +85,7 @@ func silentCases() []oneCase {
 			leader := c.alone(c.group("g"), nil)
 			var given *member
 			c.after(longTimeout, func() {
-				given = c.newMember(leader.group(), session(longTimeout))
+				given = c.newMember(leader.group(), sessionOf(longTimeout))
 				leader.entered(leader.enter()) // it waits for who has been given an id
 			})
 			given.entered(given.enter())
@@ -107,7 +107,7 @@ func lateCases() []oneCase {
 		}},
 		{name: "a member that is alive does not join again in time", api: kmsg.JoinGroup, to: 1, run: func(c *client) {
 			g := c.group("g")
-			times := both(session(longTimeout), rebalancing(longTimeout)) // version 0 has only the first
+			times := both(sessionOf(longTimeout), rebalancing(longTimeout)) // version 0 has only the first
 			old, other := c.alone(g, times), c.newMember(g, times)
 			c.after(longTimeout, func() {
 				entering := other.enter()
