@@ -70,6 +70,7 @@ func scenarios() []scenario {
 		noAutoCreationScenario(),
 		noCoordinatorScenario(),
 		noDeletionScenario(),
+		nullsScenario(),
 		offsetCommitScenario(),
 		offsetDeleteScenario(),
 		offsetFetchScenario(),
