@@ -56,6 +56,7 @@ func scenarios() []scenario {
 		fetchSessionsScenario(),
 		findCoordinatorScenario(),
 		framesScenario(),
+		groupLimitsScenario(),
 		heartbeatScenario(),
 		idempotenceScenario(),
 		incrementalAlterConfigsScenario(),
@@ -79,7 +80,6 @@ func scenarios() []scenario {
 		produceScenario(),
 		rebalanceDelayScenario(),
 		rebalanceScenario(),
-		smallGroupsScenario(),
 		staticMembersScenario(),
 		syncGroupScenario(),
 	}
