@@ -15,5 +15,6 @@
 // The files: scenario_test.go says what a scenario is; client_test.go is what the cases talk with, batch_test.go makes
 // and reads record batches; tree_test.go and names_test.go turn answers into what is compared, transcript_test.go is its
 // form on the disk, and compare_test.go finds differences; subject_test.go starts and restarts the two brokers, and oracle_test.go is
-// the test. The other files are the scenarios, by subject.
+// the test. groups_test.go is what the scenarios of groups share. The other files are the scenarios,
+// by subject.
 package oracle

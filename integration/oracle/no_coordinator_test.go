@@ -62,5 +62,11 @@ func noCoordinatorScenario() scenario {
 		{name: "lists", api: kmsg.ListGroups, run: func(c *client) {
 			ask[*kmsg.ListGroupsResponse](c, kmsg.NewPtrListGroupsRequest())
 		}},
+		// It is the last one: with it the broker begins to coordinate groups.
+		{name: "the first question", api: kmsg.FindCoordinator, from: 6, to: 6, run: func(c *client) {
+			req := kmsg.NewPtrFindCoordinatorRequest()
+			req.CoordinatorKeys = []string{c.fresh("g")}
+			ask[*kmsg.FindCoordinatorResponse](c, req)
+		}},
 	}}
 }
