@@ -93,7 +93,7 @@ func (s *session) same(topic string, count int, got []line) {
 		}
 		r := there[l.Partition][offset]
 		if l.Key != string(r.Key) || l.Value != string(r.Value) || l.Timestamp != r.Timestamp.UnixMilli() ||
-			!maps.Equal(l.Headers, headers(r)) && !s.c.headless {
+			!maps.Equal(l.Headers, headers(r)) {
 			s.t.Fatalf("at %d-%d it has read %q: %s of %d, headers %v; want %q: %s of %d, headers %v", l.Partition, l.Offset, l.Key,
 				short(l.Value), l.Timestamp, l.Headers, r.Key, short(string(r.Value)), r.Timestamp.UnixMilli(), headers(r))
 		}

@@ -27,9 +27,6 @@ func (m *Machine) sync(t coordinator.Token, req *kmsg.SyncGroupRequest) {
 
 // checkSync returns the group and the member that a SyncGroup speaks for, or why it cannot be served.
 func (m *Machine) checkSync(req *kmsg.SyncGroupRequest) (*group, *member, *kerr.Error) {
-	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
-		return nil, nil, kerr.InconsistentGroupProtocol
-	}
 	if err := checkGroupID(req.Group); err != nil {
 		return nil, nil, err
 	}
