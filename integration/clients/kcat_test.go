@@ -17,7 +17,7 @@ import (
 // kcat is a command-line tool on librdkafka, and its own driver.
 func kcat() *client {
 	return &client{
-		name: "kcat", needs: []string{"kcat"}, always: true, adapt: kcatFor, headless: true, swallows: 1,
+		name: "kcat", needs: []string{"kcat"}, always: true, adapt: kcatFor, headless: true, swallows: 1, idempotent: true,
 		lacks: []string{"create", "describe", "alter", "grow", "delete"}, // it is told of partitions, but of no configs
 	}
 }

@@ -119,6 +119,9 @@ func (s *session) seek() {
 	found := map[int32]int64{}
 	for _, l := range got {
 		found[l.Partition] = l.Offset
+		if l.Value != fmt.Sprint(l.Offset) {
+			s.t.Errorf("at %d-%d it has read %q", l.Partition, l.Offset, l.Value)
+		}
 	}
 	if want := map[int32]int64{0: 50, 1: 25}; len(got) != 2 || !maps.Equal(found, want) {
 		s.t.Errorf("it begins at %v in %d lines, want one line a partition: %v", found, len(got), want)
