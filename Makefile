@@ -4,7 +4,7 @@ FUZZTIME ?= 20s
 VERSION ?=
 TABLE ?=
 
-.PHONY: build fmt lint test race fuzz integration oracle long bench cross
+.PHONY: build fmt lint test race fuzz integration clients oracle long bench cross
 
 build: ## one static binary, ./broker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o broker ./cmd/broker

@@ -64,11 +64,18 @@ func (s *session) describe() {
 	}
 }
 
-// alter: a config is changed.
+// alter: a config is changed, and the others stay as they are, unless the client has only the way that replaces all.
 func (s *session) alter() {
-	topic := s.topic(1, "retention.ms=7200000")
+	topic := s.topic(1, "retention.ms=7200000", "max.message.bytes=2000000")
 	s.do("alter", "topic="+topic, "retention.ms=3600000")
 	s.hasConfig(topic, "retention.ms", "3600000")
+	other := "2000000"
+	if s.c.replaces {
+		other = "1048588" // the default
+	}
+	if got := s.config(topic, "max.message.bytes"); got != other {
+		s.t.Errorf("retention.ms was altered, and max.message.bytes, which was 2000000, is %s, want %s", got, other)
+	}
 }
 
 // grow: a topic gets more partitions.

@@ -20,12 +20,20 @@ type client struct {
 	name    string
 	folder  string     // beside this file; empty for a tool that is installed on the machine
 	needs   []string   // programs on the machine
-	install [][]string // commands, run in the folder one after the other
+	install [][]string // commands that bring what it needs, run in the folder one after the other
+	compile [][]string // commands that make the driver of that, in the same way
 	command []string   // the driver, run in the folder; the bootstrap address, the verb and its arguments follow
 	always  bool       // every change is tested with it
 	lacks   []string   // scenarios of which the library has no such thing
 	// headless says that the driver cannot give each record headers of its own.
 	headless bool
+	// idempotent says that its producer is one without being asked to: what it tries again is in the log once.
+	idempotent bool
+	// replaces says that it alters configs in the one way that takes all others back to their defaults.
+	replaces bool
+	// again is how many records its members may process again while the broker stays: not all clients commit what they have
+	// processed before their partitions go to another.
+	again int
 	// swallows is how many records a member may commit without writing them when it is told to end.
 	swallows int
 	// adapt makes of a verb a command of a tool that has no driver, and of each line that it writes what a driver would
@@ -52,12 +60,12 @@ func all() []*client {
 // goClients are those in Go.
 func goClients() []*client {
 	return []*client{
-		{name: "franz-go", folder: "franzgo", always: true, build: func(ctx context.Context, _, binary string) error {
+		{name: "franz-go", folder: "franzgo", always: true, idempotent: true, build: func(ctx context.Context, _, binary string) error {
 			return proc.BuildOwn(ctx, "./franzgo", binary)
 		}},
 		{name: "sarama", folder: "sarama", always: true, build: module("go.mod")},
-		{name: "sarama-1.45", folder: "sarama", always: true, build: module("old.mod")}, // the last one that does not negotiate versions
-		{name: "kafka-go", folder: "kafkago", always: true, build: module("go.mod")},
+		{name: "sarama-1.45", folder: "sarama", always: true, replaces: true, build: module("old.mod")}, // the last one that does not negotiate versions
+		{name: "kafka-go", folder: "kafkago", always: true, again: 4, build: module("go.mod")},
 	}
 }
 
@@ -93,7 +101,8 @@ func wanted() ([]*client, error) {
 	return chosen, nil
 }
 
-// ready installs the client. The error is errMissing where the machine has not what it needs.
+// ready installs the client. The error is errMissing where the machine has not what it needs: a program, or a registry within
+// reach. What install brought must compile.
 func (c *client) ready(ctx context.Context, binaries string) error {
 	for _, program := range c.needs {
 		if _, err := exec.LookPath(program); err != nil {
@@ -105,11 +114,19 @@ func (c *client) ready(ctx context.Context, binaries string) error {
 		c.command = []string{binary}
 		return c.build(ctx, c.folder, binary)
 	}
-	for _, command := range c.install {
+	if err := c.runs(ctx, c.install); err != nil {
+		return fmt.Errorf("%w: %w", errMissing, err)
+	}
+	return c.runs(ctx, c.compile)
+}
+
+// runs runs commands in the client's folder, up to the first one that fails.
+func (c *client) runs(ctx context.Context, commands [][]string) error {
+	for _, command := range commands {
 		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 		cmd.Dir, cmd.SysProcAttr = c.folder, proc.Tied()
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s: %w: %s", errMissing, strings.Join(command, " "), err, out)
+			return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
 		}
 	}
 	return nil

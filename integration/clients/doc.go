@@ -31,7 +31,8 @@
 //
 // The judge is this package: it makes topics and data with franz-go, runs verbs, and looks at what came of them with
 // franz-go and at batches off the wire. Beside what is told above, in clients_test.go each client has what it needs on the
-// machine, what installs it, and what it is known not to have, which the table shows as a dash.
+// machine, what installs it, what it promises, and what it is known not to have, which the table shows as a dash. TestLies
+// proves the judge, by drivers that lie.
 //
 // The command-line tools of Apache Kafka (kafka-topics and so on) have no drivers: TestTools runs them, and reads what they
 // print. SEGUE_CLIENTS names them kafka-tools; they need Java and Maven.
@@ -39,7 +40,8 @@
 // Without settings, those clients run that every change is tested with. Environment variables change that:
 //
 //	SEGUE_CLIENTS=all       all clients run; or those that are named, separated by commas
-//	SEGUE_CLIENTS_STRICT=1  a client whose programs are missing fails; otherwise it is skipped, with the reason in the table
+//	SEGUE_CLIENTS_STRICT=1  a client fails whose programs are missing, or whose libraries cannot be brought here; otherwise
+//	                        it is skipped, with the reason under the table. A driver that does not compile always fails.
 //	SEGUE_CLIENTS_BROKER=kafka  they run against an Apache Kafka: what fails there too is no fault of Segue's
-//	SEGUE_CLIENTS_TABLE=f   the table replaces the one in this file, docs/compatibility.md
+//	SEGUE_CLIENTS_TABLE=f   the table replaces the one in this file, docs/compatibility.md; or it makes the file
 package clients

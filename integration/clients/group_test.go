@@ -43,7 +43,8 @@ func (s *session) feed(topic string, partitions int32) (stop func()) {
 	return stop
 }
 
-// group: two members share a topic, and when one leaves, the other takes over. All records are processed and committed.
+// group: two members share a topic, and when one leaves, the other takes over. All records are processed and committed, and
+// once, if the client commits before it gives up partitions.
 func (s *session) group() {
 	const partitions, group = 4, "team"
 	topic := s.topic(partitions)
@@ -58,6 +59,9 @@ func (s *session) group() {
 	bob.await("it has records of all partitions", func() bool { return len(parts(bob.records()[late:])) == partitions })
 	stop()
 	s.finish(topic, group, bob, ann)
+	if n := repeats(ann, bob); n > s.c.again {
+		s.t.Errorf("%d records are processed again, want %d at most", n, s.c.again)
+	}
 }
 
 // parts are the partitions that records are of.
@@ -153,7 +157,8 @@ func (s *session) missing(ends map[int32]int64, members []*run) (n int) {
 }
 
 // reconnect: a producer and a member of a group go on through a restart of the broker and through a kill, and nothing that
-// was acknowledged is lost.
+// was acknowledged is lost or comes in another order; nothing is there twice that an idempotent producer wrote. Members may
+// process again what they could not commit.
 func (s *session) reconnect() {
 	const group = "steadfast"
 	topic := s.topic(1)
@@ -168,20 +173,60 @@ func (s *session) reconnect() {
 	}
 	producer.end()
 	there := s.read(topic)[0]
-	at := map[string]bool{}
+	var log []string
 	for _, r := range there {
-		at[string(r.Value)] = true
+		log = append(log, string(r.Value))
 	}
-	for i, l := range producer.records() {
+	acknowledged := producer.records()
+	for i, l := range acknowledged {
 		if want := fmt.Sprint("s", i); l.Value != want {
 			s.t.Fatalf("acknowledgement %d is of %q, want %q", i, l.Value, want)
 		}
-		if !at[l.Value] {
-			s.t.Fatalf("%q was acknowledged, and is lost", l.Value)
-		}
-		if l.Offset >= 0 && (l.Offset >= int64(len(there)) || string(there[l.Offset].Value) != l.Value) {
+		if l.Offset >= 0 && (l.Offset >= int64(len(log)) || log[l.Offset] != l.Value) {
 			s.t.Fatalf("%q was acknowledged at %d, where it is not", l.Value, l.Offset)
 		}
 	}
+	if err := kept(log, len(acknowledged), s.c.idempotent); err != nil {
+		s.t.Fatal(err)
+	}
 	s.finish(topic, group, member)
+}
+
+// kept says what is wrong with a log of the values s0, s1, and so on, each written after the one before it was acknowledged.
+// What an idempotent producer tries again is there once; what another one does may be there again, before the next value.
+func kept(log []string, acknowledged int, idempotent bool) error {
+	next := 0
+	for i, v := range log {
+		switch {
+		case v == fmt.Sprint("s", next):
+			next++
+		case v != fmt.Sprint("s", next-1):
+			return fmt.Errorf("at %d there is %q, want s%d", i, v, next)
+		case idempotent:
+			return fmt.Errorf("at %d there is %q again, of an idempotent producer", i, v)
+		}
+	}
+	if next < acknowledged {
+		return fmt.Errorf("s%d was acknowledged, and is lost", next)
+	}
+	return nil
+}
+
+// repeats counts the records that members have processed more than once, in all.
+func repeats(members ...*run) (n int) {
+	type place struct {
+		partition int32
+		offset    int64
+	}
+	seen := map[place]bool{}
+	for _, m := range members {
+		for _, l := range m.records() {
+			at := place{l.Partition, l.Offset}
+			if seen[at] {
+				n++
+			}
+			seen[at] = true
+		}
+	}
+	return n
 }

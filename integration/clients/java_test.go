@@ -6,16 +6,18 @@ package clients
 // the newest.
 func javaClients() []*client {
 	var list []*client
-	for _, release := range []string{"2.8", "3.9", "4"} {
-		made := "target/" + release
+	for _, of := range []struct{ release, own string }{{"2.8", "upto-3.0"}, {"3.9", "since-3.1"}, {"4", "since-3.1"}} {
+		classes, libraries := "target/"+of.release+"/classes", "target/"+of.release+"/lib/*"
 		list = append(list, &client{
-			name:    "java-" + release,
+			name:    "java-" + of.release,
 			folder:  "java",
-			needs:   []string{"java", "mvn"},
-			install: [][]string{{"mvn", "-q", "-B", "-P", release, "process-classes"}},
+			needs:   []string{"java", "javac", "mvn"},
+			install: [][]string{{"mvn", "-q", "-B", "-P", of.release, "dependency:copy-dependencies"}},
+			compile: [][]string{{"javac", "-Xlint:all", "-Werror", "--release", "17", "-encoding", "UTF-8", "-d", classes, "-cp", libraries,
+				"src/shared/Driver.java", "src/" + of.own + "/Described.java"}},
 			command: []string{"java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-				"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", made + "/classes:" + made + "/lib/*", "Driver"},
-			always: release == "4",
+				"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classes + ":" + libraries, "Driver"},
+			always: of.release == "4", idempotent: of.release != "2.8", // which is one since 3.0
 		})
 	}
 	return list

@@ -17,7 +17,7 @@ import (
 // kcat is a command-line tool on librdkafka, and its own driver.
 func kcat() *client {
 	return &client{
-		name: "kcat", needs: []string{"kcat"}, always: true, adapt: kcatFor, headless: true, swallows: 1,
+		name: "kcat", needs: []string{"kcat"}, always: true, adapt: kcatFor, headless: true, swallows: 1, idempotent: true,
 		lacks: []string{"create", "describe", "alter", "grow", "delete"}, // it is told of partitions, but of no configs
 	}
 }
@@ -25,7 +25,7 @@ func kcat() *client {
 // kcatFor is kcat's command for a verb, and what reads its output.
 func kcatFor(addr, verb string, args map[string]string) (*exec.Cmd, func([]byte) ([]byte, error), error) {
 	run := func(more ...string) *exec.Cmd { // -E: it goes on when the broker is away
-		return exec.Command("kcat", append([]string{"-b", addr, "-q", "-E"}, more...)...)
+		return exec.Command("kcat", append([]string{"-F", "/dev/null", "-b", addr, "-q", "-E"}, more...)...)
 	}
 	topic := args["topic"]
 	switch verb {
@@ -47,7 +47,7 @@ func kcatFor(addr, verb string, args map[string]string) (*exec.Cmd, func([]byte)
 	case "seek":
 		return run("-C", "-t", topic, "-o", "s@"+args["timestamp"], "-e", "-u", "-J"), firstOfEach(), nil
 	case "steady":
-		// It tells on its standard error what was acknowledged.
+		// It tells on its standard error what was acknowledged. It does not wait for that before it sends more.
 		cmd := run("-P", "-t", topic, "-X", "enable.idempotence=true")
 		cmd = exec.Command("sh", append([]string{"-c", `exec "$@" -v -v -v 2>&1`, "sh"}, cmd.Args...)...)
 		cmd.Stdin = newPaced()

@@ -93,7 +93,7 @@ func (s *session) same(topic string, count int, got []line) {
 		}
 		r := there[l.Partition][offset]
 		if l.Key != string(r.Key) || l.Value != string(r.Value) || l.Timestamp != r.Timestamp.UnixMilli() ||
-			!maps.Equal(l.Headers, headers(r)) && !s.c.headless {
+			!maps.Equal(l.Headers, headers(r)) {
 			s.t.Fatalf("at %d-%d it has read %q: %s of %d, headers %v; want %q: %s of %d, headers %v", l.Partition, l.Offset, l.Key,
 				short(l.Value), l.Timestamp, l.Headers, r.Key, short(string(r.Value)), r.Timestamp.UnixMilli(), headers(r))
 		}
@@ -119,6 +119,9 @@ func (s *session) seek() {
 	found := map[int32]int64{}
 	for _, l := range got {
 		found[l.Partition] = l.Offset
+		if l.Value != fmt.Sprint(l.Offset) {
+			s.t.Errorf("at %d-%d it has read %q", l.Partition, l.Offset, l.Value)
+		}
 	}
 	if want := map[int32]int64{0: 50, 1: 25}; len(got) != 2 || !maps.Equal(found, want) {
 		s.t.Errorf("it begins at %v in %d lines, want one line a partition: %v", found, len(got), want)

@@ -20,11 +20,11 @@ import (
 )
 
 // installTimeout is for what installs a client, from afar and with all that it needs.
-const installTimeout = 10 * time.Minute
+const installTimeout = 20 * time.Minute
 
 // session is a client at work on a broker in one scenario.
 type session struct {
-	t        *testing.T
+	t        testing.TB
 	scenario string
 	c        *client
 	b        server
@@ -63,9 +63,12 @@ func TestClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	results := &table{page: os.Getenv("SEGUE_CLIENTS_TABLE"), columns: []string{}}
+	if err := results.fits(); err != nil {
+		t.Fatal(err) // before all the work
+	}
 	binaries := t.TempDir()
 	newServer := servers(t, binaries)
-	results := &table{columns: []string{}}
 	for _, sc := range scenarios() {
 		results.columns = append(results.columns, sc.name)
 	}
@@ -103,7 +106,7 @@ func runClient(t *testing.T, c *client, r *row, binaries string, newServer func(
 		begun := time.Now()
 		t.Run(sc.name, func(t *testing.T) {
 			s := *s
-			s.t, s.scenario = t, sc.name
+			s.t = t
 			r.cells[sc.name] = "FAIL"
 			defer func() {
 				switch {
@@ -114,14 +117,21 @@ func runClient(t *testing.T, c *client, r *row, binaries string, newServer func(
 					r.cells[sc.name] = "ok"
 				}
 			}()
-			sc.run(&s)
-			if slices.Contains(c.lacks, sc.name) {
-				t.Errorf("it works, although %s is said not to have it", c.name)
-			}
+			s.play(sc)
 		})
 		if took := time.Since(begun); took > 10*time.Second {
 			t.Logf("%s took %v", sc.name, took.Round(time.Second))
 		}
+	}
+}
+
+// play runs a scenario to its end, or until it fails.
+func (s *session) play(sc scenario) {
+	s.t.Helper()
+	s.scenario = sc.name
+	sc.run(s)
+	if slices.Contains(s.c.lacks, sc.name) {
+		s.t.Errorf("%s works, although %s is said not to have it", sc.name, s.c.name)
 	}
 }
 
@@ -170,6 +180,7 @@ type row struct {
 
 // table is what came of all of them.
 type table struct {
+	page    string // the file that it is put into; nothing if empty
 	columns []string
 	rows    []*row
 }
@@ -200,23 +211,43 @@ func (tb *table) String() string {
 // The table stands between these lines of a page.
 const tableBegins, tableEnds = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
 
-// publish prints the table and puts it into the page that is asked for.
-func (tb *table) publish(t *testing.T) {
-	fmt.Printf("\n%s\n", tb)
-	name := os.Getenv("SEGUE_CLIENTS_TABLE")
-	if name == "" {
-		return
+// fits says whether there is a place for the table in the page that is asked for. A page that there is not is to be made.
+func (tb *table) fits() error {
+	_, _, err := tb.around()
+	return err
+}
+
+// around returns what stands before the table in its page and behind it, with the lines themselves.
+func (tb *table) around() (before, after string, err error) {
+	if tb.page == "" {
+		return "", "", nil
 	}
-	page, err := os.ReadFile(filepath.Clean(name))
+	page, err := os.ReadFile(filepath.Clean(tb.page))
+	if errors.Is(err, os.ErrNotExist) {
+		return tableBegins, tableEnds, nil
+	}
 	if err != nil {
-		t.Fatal(err)
+		return "", "", err
 	}
 	before, rest, ok := strings.Cut(string(page), tableBegins)
 	_, after, ok2 := strings.Cut(rest, tableEnds)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", name)
+		return "", "", fmt.Errorf("%s has no place for the table: the lines %q and %q", tb.page, tableBegins, tableEnds)
 	}
-	if err := os.WriteFile(name, []byte(before+tableBegins+tb.String()+tableEnds+after), 0o644); err != nil {
+	return before + tableBegins, tableEnds + after, nil
+}
+
+// publish prints the table and puts it into the page that is asked for.
+func (tb *table) publish(t *testing.T) {
+	fmt.Printf("\n%s\n", tb)
+	if tb.page == "" {
+		return
+	}
+	before, after, err := tb.around()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tb.page, []byte(before+tb.String()+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -23,7 +23,7 @@ async function administering(bootstrap, work) {
   await admin.close()
 }
 
-const consumerOf = (bootstrap, groupId) => new Consumer({ ...common(bootstrap), groupId, deserializers: stringDeserializers })
+const consumerOf = (bootstrap, groupId, more) => new Consumer({ ...common(bootstrap), groupId, deserializers: stringDeserializers, ...more })
 
 // There is no consumer without a group: each of these has one of its own.
 const lonely = bootstrap => consumerOf(bootstrap, `alone-${randomUUID()}`)
@@ -60,7 +60,7 @@ await drive({
   },
 
   async group(bootstrap, { topic, group }) {
-    const consumer = consumerOf(bootstrap, group)
+    const consumer = consumerOf(bootstrap, group, { retries: true }) // by default it gives up after three seconds without the broker
     const stream = await consumer.consume({
       topics: [topic], mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST, autocommit: 200
     })
