@@ -9,7 +9,7 @@ import (
 // What the members of these cases have for a timeout: the shortest that can be asked for, and one that is told from it.
 const (
 	shortTimeout = 100 * time.Millisecond
-	longTimeout  = 500 * time.Millisecond
+	longTimeout  = 400 * time.Millisecond
 )
 
 // rebalanceScenario is about the times after which a group goes on without a member. Each case needs one version only.

@@ -56,6 +56,7 @@ func scenarios() []scenario {
 		fetchSessionsScenario(),
 		findCoordinatorScenario(),
 		framesScenario(),
+		groupLimitsScenario(),
 		heartbeatScenario(),
 		idempotenceScenario(),
 		incrementalAlterConfigsScenario(),
@@ -70,6 +71,7 @@ func scenarios() []scenario {
 		noAutoCreationScenario(),
 		noCoordinatorScenario(),
 		noDeletionScenario(),
+		nullsScenario(),
 		offsetCommitScenario(),
 		offsetDeleteScenario(),
 		offsetFetchScenario(),
@@ -78,7 +80,6 @@ func scenarios() []scenario {
 		produceScenario(),
 		rebalanceDelayScenario(),
 		rebalanceScenario(),
-		smallGroupsScenario(),
 		staticMembersScenario(),
 		syncGroupScenario(),
 	}

@@ -1,10 +1,28 @@
 package oracle
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"time"
 
-// smallGroupsScenario is about a broker whose groups have at most two members.
-func smallGroupsScenario() scenario {
-	return scenario{name: "small_groups", settings: []string{"group.max.size=2"}, cases: []oneCase{
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// groupLimitsScenario is about a broker whose groups have at most two members, and are bounded otherwise too.
+func groupLimitsScenario() scenario {
+	return scenario{name: "group_limits", settings: []string{
+		"group.max.size=2", "group.min.session.timeout.ms=1000", "group.max.session.timeout.ms=60000", "offset.metadata.max.bytes=10",
+	}, cases: []oneCase{
+		{name: "session timeouts", api: kmsg.JoinGroup, run: func(c *client) {
+			for _, timeout := range []time.Duration{999 * time.Millisecond, time.Second, time.Minute, time.Minute + time.Millisecond} {
+				join(c, c.group("g"), "", sessionOf(timeout))
+			}
+		}},
+		{name: "metadata of offsets", api: kmsg.OffsetCommit, run: func(c *client) {
+			g, t := c.group("g"), c.topic("t", 1)
+			for _, metadata := range []string{"0123456789", "0123456789a", "ÄÖÜ€€€€€€€", "😀😀😀😀😀", "😀😀😀😀😀!"} {
+				commit(c, commitRequest(g, t, 1), func(req *kmsg.OffsetCommitRequest) { req.Topics[0].Partitions[0].Metadata = &metadata })
+				showOffsets(c, g, t, 0)
+			}
+		}},
 		{name: "a third member, stable", api: kmsg.JoinGroup, run: func(c *client) {
 			leader, follower := c.two(c.group("g"), nil)
 			join(c, leader.group(), "")
