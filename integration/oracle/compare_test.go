@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -125,8 +126,9 @@ func bySubject(list []any) (map[string]any, bool) {
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
-// known are the differences in which Segue is right.
+// known are the differences in which Segue is right. Its methods may be called concurrently.
 type known struct {
+	mu      sync.Mutex
 	entries []*knownDifference
 }
 
@@ -178,6 +180,8 @@ func readKnown(t testing.TB) *known {
 
 // has says whether a difference is known, and remembers which lines are needed.
 func (k *known) has(d difference) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	found := false
 	for _, e := range k.entries {
 		if e.pattern.MatchString(d.String()) {

@@ -39,14 +39,21 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := readKnown(t)
-	whole := true
 	for _, s := range scenarios() {
-		whole = t.Run(s.name, func(t *testing.T) { s.replay(t, v, known) }) && whole
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.replay(t, v, known)
+		})
 	}
-	if f := flag.Lookup("test.run"); f.Value.String() != "" || !whole {
+	t.Cleanup(func() { known.allNeeded(t) }) // when all of them are done
+}
+
+// allNeeded expects that every known difference is one.
+func (k *known) allNeeded(t *testing.T) {
+	if f := flag.Lookup("test.run"); f.Value.String() != "" || t.Failed() {
 		return // not all differences may have been seen
 	}
-	for _, e := range known.entries {
+	for _, e := range k.entries {
 		if !e.used {
 			t.Errorf("known.txt has a difference that is none any more: %s", e.line)
 		}
