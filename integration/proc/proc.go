@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -87,6 +88,9 @@ type Broker struct {
 // Start runs a broker with its data and its log in a folder, with these settings (name=value) beside those that it needs,
 // and waits until it is ready.
 func Start(ctx context.Context, binary, dir string, overrides ...string) (*Broker, error) {
+	if strings.Contains(dir, ",") {
+		return nil, fmt.Errorf("start the broker: log.dirs would take %s for several folders; name it without a comma", dir)
+	}
 	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err

@@ -60,7 +60,7 @@ await drive({
   },
 
   async group(bootstrap, { topic, group }) {
-    const consumer = consumerOf(bootstrap, group, { retries: true }) // by default it gives up after three seconds without the broker
+    const consumer = consumerOf(bootstrap, group, { retries: 20 }) // a second each; by default it gives up after three
     const stream = await consumer.consume({
       topics: [topic], mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST, autocommit: 200
     })
