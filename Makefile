@@ -2,8 +2,9 @@
 GO ?= go
 FUZZTIME ?= 20s
 VERSION ?=
+TABLE ?=
 
-.PHONY: build fmt lint test race fuzz integration long bench cross
+.PHONY: build fmt lint test race fuzz integration clients oracle long bench cross
 
 build: ## one static binary, ./broker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o broker ./cmd/broker
@@ -29,8 +30,15 @@ fuzz: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-integration: ## the black-box tests on the built binary; kcat is used where it is installed
-	$(GO) test -count=1 -tags integration -timeout 15m ./integration/...
+integration: ## the black-box tests on the built binary, with some of the clients; what is not installed is skipped
+	$(GO) test -count=1 -tags integration -timeout 20m -p 1 ./integration/...
+
+clients: ## installs clients of all makes, runs them against the built binary, and prints what goes; TABLE=page puts it there
+	SEGUE_CLIENTS=all SEGUE_CLIENTS_TABLE=$(abspath $(TABLE)) \
+		$(GO) test -count=1 -v -tags integration -timeout 60m -run 'TestClients|TestTools' ./integration/clients
+
+oracle: ## ask the newest Apache Kafka again what it answers; needs Java and Maven. The tests compare with what it said
+	$(GO) test -count=1 -v -timeout 30m -run TestRecord ./integration/oracle -record
 
 long: ## what proves durability, at length: crash points, failed operations, kills, power cuts; an hour or two
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local

@@ -2,6 +2,9 @@ module segue
 
 go 1.26.0
 
+// What the clients under integration/clients are installed into may hold Go files of others.
+ignore node_modules
+
 require (
 	github.com/cockroachdb/datadriven v1.0.3
 	github.com/klauspost/compress v1.20.3

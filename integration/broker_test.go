@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"segue/integration/proc"
 )
 
 // Bounds of what the process may take for its start and its end.
@@ -71,21 +71,14 @@ func newBroker(t testing.TB, overrides ...string) *broker {
 	return b
 }
 
-// freeAddr returns an address on which nobody listens. Its port is none of those that systems give to outgoing
-// connections by default: between the end of a broker and its next start, such a port might be taken by a client's
-// connection, even by one to itself.
+// freeAddr returns an address on which nobody listens.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	const lowest, highest = 16_000, 32_000
-	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(highest-lowest)))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
+	addr, err := proc.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return addr
 }
 
 // args is the command line of the broker.
@@ -127,7 +120,7 @@ func executeCommand(t testing.TB, env, command []string) *process {
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.output
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"GORACE=atexit_sleep_ms=0"}, env...) // and nothing else that could configure it
-	p.cmd.SysProcAttr = tied()
+	p.cmd.SysProcAttr = proc.Tied()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,10 +22,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"segue/integration/history"
+	"segue/integration/proc"
 )
 
-// foreigner is a member of a team by a client of another make: a process of its own, which writes a line with partition and
-// offset for each record.
+// foreigner is a member of a team by a client of another make: a process of its own, which writes a line of JSON with
+// partition and offset for each record: the verb group of the drivers in integration/clients, or kcat.
 type foreigner struct {
 	name   string
 	cmd    *exec.Cmd
@@ -45,12 +47,12 @@ type maker struct {
 func makers() []maker {
 	module := func(name string) maker {
 		return maker{name, func(t testing.TB, b *broker, group, topic string) *exec.Cmd {
-			return exec.Command(buildClient(t, name), b.addr, group, topic)
+			return exec.Command(buildClient(t, name), b.addr, "group", "topic="+topic, "group="+group, "session=3000")
 		}}
 	}
 	kcat := func(t testing.TB, b *broker, group, topic string) *exec.Cmd {
 		needKcat(t)
-		args := []string{"-E", "-q", "-u", "-f", `%p %o\n`}
+		args := []string{"-E", "-q", "-u", "-f", `{"partition":%p,"offset":%o}\n`}
 		for _, setting := range []string{
 			"session.timeout.ms=3000", "heartbeat.interval.ms=200", "auto.offset.reset=earliest", "auto.commit.interval.ms=100",
 			"topic.metadata.refresh.interval.ms=1000", "reconnect.backoff.max.ms=200", "fetch.wait.max.ms=100",
@@ -62,27 +64,18 @@ func makers() []maker {
 	return []maker{{"kcat", kcat}, module("sarama"), module("kafkago")}
 }
 
-// buildClient builds the client in a folder of clients, which is a module of its own. Without its modules, the test is
-// skipped.
+// buildClient builds the driver of a client in Go. Without its modules, the test is skipped.
 func buildClient(t testing.TB, name string) string {
 	t.Helper()
 	binary := filepath.Join(filepath.Dir(brokerBinary), name)
 	if _, err := os.Stat(binary); err == nil {
 		return binary // another test has built it
 	}
-	run := func(args ...string) error {
-		cmd := exec.CommandContext(within(t, buildTimeout), "go", args...)
-		cmd.Dir = filepath.Join("clients", name)
-		cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
+	err := proc.BuildModule(within(t, buildTimeout), filepath.Join("clients", name), "go.mod", binary)
+	if errors.Is(err, proc.ErrModules) {
+		t.Skip(err)
 	}
-	if err := run("mod", "download"); err != nil {
-		t.Skipf("the modules of clients/%s cannot be had: %v", name, err)
-	}
-	if err := run("build", "-o", binary, "."); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return binary
@@ -92,7 +85,7 @@ func buildClient(t testing.TB, name string) string {
 func (tm *team) enlist(t testing.TB, from maker) *foreigner {
 	t.Helper()
 	f := &foreigner{name: from.name, cmd: from.command(t, tm.b, tm.group, tm.topics[0]), ended: make(chan struct{})}
-	f.cmd.SysProcAttr, f.cmd.Stderr = tied(), &f.errors
+	f.cmd.SysProcAttr, f.cmd.Stderr = proc.Tied(), &f.errors
 	stdin, err := f.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -109,12 +102,16 @@ func (tm *team) enlist(t testing.TB, from maker) *foreigner {
 		defer close(f.ended)
 		for in := bufio.NewScanner(out); in.Scan(); {
 			p := history.Partition{Topic: tm.topics[0]}
-			var offset int64
-			if _, err := fmt.Sscan(in.Text(), &p.Index, &offset); err != nil {
+			var written struct {
+				Partition int32
+				Offset    int64
+			}
+			if err := json.Unmarshal(in.Bytes(), &written); err != nil {
 				f.err = fmt.Errorf("it wrote %q: %w", in.Text(), err)
 				break
 			}
-			tm.book.Processed(f.name, p, offset)
+			p.Index = written.Partition
+			tm.book.Processed(f.name, p, written.Offset)
 			f.count.Add(1)
 		}
 		f.err = errors.Join(f.err, f.cmd.Wait())

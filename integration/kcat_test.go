@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"segue/integration/proc"
 )
 
 // needKcat skips the test where there is no kcat.
@@ -33,7 +35,7 @@ type kcat struct {
 func (b *broker) kcat(ctx context.Context, args ...string) *kcat {
 	k := &kcat{cmd: exec.CommandContext(ctx, "kcat", append([]string{"-b", b.addr, "-F", "/dev/null"}, args...)...)}
 	k.cmd.Stderr = &k.errors
-	k.cmd.SysProcAttr = tied()
+	k.cmd.SysProcAttr = proc.Tied()
 	k.cmd.WaitDelay = time.Second
 	return k
 }

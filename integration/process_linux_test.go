@@ -7,11 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
-
-// tied makes a process die with the test's, however that ends.
-func tied() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 // peakMemory returns the most memory that a running process has had resident, in bytes; 0 if it is not known. The
 // resource usage that is known after its end does not do: it counts the test's own memory, which the process shared

@@ -236,7 +236,7 @@ func TestGarbage(t *testing.T) {
 		{"an unknown API", frame(requestHead(999, 0)), "999"},
 		{"a negative API", frame(requestHead(-1, 0)), "-1"},
 		{"an unknown version", frame(requestHead(3, 99)), "99"},
-		{"a negative version", frame(requestHead(18, -1)), "-1"},
+		{"a negative version", frame(requestHead(3, -1)), "-1"},
 		{"a body cut short", frame(requestHead(3, 1)), ""},
 		{"a count that cannot be", frame(append(requestHead(3, 1), 0x7f, 0xff, 0xff, 0xff)), ""},
 		{"a produce cut short", frame(append(requestHead(0, 3), 0xff)), ""},

@@ -17,23 +17,29 @@ const checkpointName = "partition"
 
 // checkpointVersion is the first byte of a checkpoint's state. Another version is as good as no checkpoint: the log is
 // replayed from its start.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
-// state is what a partition folds out of its log: a pure function of the batches' headers, but for the times at which
-// producers were last active.
+// state is what a partition folds out of its log: a pure function of the batches' headers and of the markers of
+// transactions, but for the times at which producers were last active.
 type state struct {
-	epochs    epochs
-	producers producers
+	epochs       epochs
+	producers    producers
+	transactions transactions
+	// highest is the largest leader epoch that was replayed. Kafka's epochs may go back where a topic was made anew
+	// around an older log, and then it is not that of the last batch.
+	highest int32
 }
 
-// apply takes in the header of a batch that is in the log.
-func (s *state) apply(h record.Header, now int64) {
+// apply takes in the header of a batch that is in the log, and what marker is in it.
+func (s *state) apply(h record.Header, m marker, now int64) {
+	s.highest = max(s.highest, h.LeaderEpoch())
 	s.epochs = s.epochs.assign(h.LeaderEpoch(), h.BaseOffset())
 	s.producers.apply(h, now)
+	s.transactions.apply(h, m)
 }
 
-// encode writes the state as a checkpoint holds it: the version, the epochs and the producers, each with their count
-// before them, numbers as varints. The log guards it with a checksum.
+// encode writes the state as a checkpoint holds it: the version, the epochs, the producers, the open and the aborted
+// transactions, each with their count before them, numbers as varints. The log guards it with a checksum.
 func (s *state) encode() []byte {
 	b := make([]byte, 0, 16+len(s.epochs)*8+len(s.producers.byID)*64)
 	b = append(b, checkpointVersion)
@@ -55,13 +61,28 @@ func (s *state) encode() []byte {
 			b = binary.AppendVarint(b, int64(w.delta))
 		}
 	}
+	b = binary.AppendUvarint(b, uint64(len(s.transactions.open)))
+	for id, txn := range s.transactions.open {
+		b = appendTransaction(b, id, txn.first, txn.last)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.transactions.aborted)))
+	for _, a := range s.transactions.aborted {
+		b = appendTransaction(b, a.producerID, a.first, a.last)
+	}
 	return b
 }
 
-// Fewest bytes that an epoch and a producer take, to hold a count against the bytes that are there.
+func appendTransaction(b []byte, id int64, first, last record.Offset) []byte {
+	b = binary.AppendVarint(b, id)
+	b = binary.AppendVarint(b, int64(first))
+	return binary.AppendVarint(b, int64(last))
+}
+
+// Fewest bytes that an epoch, a producer and a transaction take, to hold a count against the bytes that are there.
 const (
-	minEpochBytes    = 2
-	minProducerBytes = 4
+	minEpochBytes       = 2
+	minProducerBytes    = 4
+	minTransactionBytes = 3
 )
 
 var errBadCheckpoint = errors.New("bad checkpoint")
@@ -97,15 +118,38 @@ func (s *state) decode(b []byte) error {
 		}
 		s.producers.byID[id] = p
 	}
+	open := d.count(minTransactionBytes)
+	if open > 0 {
+		s.transactions.open = make(map[int64]openTxn, open)
+	}
+	for range open {
+		a := d.transaction()
+		s.transactions.open[a.producerID] = openTxn{a.first, a.last}
+	}
+	for range d.count(minTransactionBytes) {
+		a := d.transaction()
+		if n := len(s.transactions.aborted); n > 0 && s.transactions.aborted[n-1].last >= a.last {
+			d.bad = true
+		}
+		s.transactions.aborted = append(s.transactions.aborted, a)
+	}
 	switch {
 	case d.bad:
 		return fmt.Errorf("%w: a number is cut short or out of range", errBadCheckpoint)
 	case len(d.rest) > 0:
 		return fmt.Errorf("%w: %d bytes too many", errBadCheckpoint, len(d.rest))
-	case len(s.producers.byID) != count:
+	case len(s.producers.byID) != count, len(s.transactions.open) != open:
 		return fmt.Errorf("%w: a producer appears twice", errBadCheckpoint)
 	}
 	return nil
+}
+
+// transaction reads what appendTransaction has written.
+func (d *decoder) transaction() (a abortedTxn) {
+	a.producerID = d.int(0, math.MaxInt64)
+	a.first = record.Offset(d.int(0, math.MaxInt64))
+	a.last = record.Offset(d.int(int64(a.first), math.MaxInt64))
+	return a
 }
 
 // decoder reads numbers. After the first that is not there or out of range, bad is set and all further ones are 0.
@@ -157,9 +201,7 @@ func (s *state) replay(ctx context.Context, log Log, from, end record.Offset, no
 		if c.Length == 0 {
 			return nil // nothing but gaps that compaction left
 		}
-		next, err := scan.headers(c, func(h record.Header) {
-			s.apply(h, now)
-		})
+		next, err := s.replayChunk(&scan, c, now)
 		c.Release()
 		if err != nil {
 			return err
@@ -170,6 +212,36 @@ func (s *state) replay(ctx context.Context, log Log, from, end record.Offset, no
 		from = next
 	}
 	return nil
+}
+
+// replayChunk folds the batches of a chunk and returns the offset behind them. Markers of transactions are read whole.
+func (s *state) replayChunk(scan *scanner, c record.Chunk, now int64) (next record.Offset, err error) {
+	var failed error
+	next, err = scan.headers(c, func(h record.Header, at int64) {
+		end := noMarker
+		if h.IsControl() && failed == nil {
+			end, failed = readMarker(c, at, h.Size())
+		}
+		s.apply(h, end, now)
+	})
+	return next, errors.Join(err, failed)
+}
+
+// readMarker reads the control batch at a position of a chunk's file. An error is that of reading: a batch that cannot be
+// understood is no marker, so its transaction stays open.
+func readMarker(c record.Chunk, at int64, size int) (marker, error) {
+	if size > maxScanRead {
+		return noMarker, nil // a marker has some 80 bytes
+	}
+	buf := make([]byte, size)
+	if _, err := c.File.ReadAt(buf, at); err != nil && err != io.EOF {
+		return noMarker, fmt.Errorf("read a transaction marker: %w", err)
+	}
+	b, _, err := record.Parse(buf)
+	if err != nil {
+		return noMarker, nil
+	}
+	return markerIn(b), nil
 }
 
 // behindDamage finds the first offset behind a damaged stretch that begins at or below from: by doubling steps to one
@@ -227,9 +299,9 @@ type scanner struct {
 	buf []byte
 }
 
-// headers calls f with the header of each batch and returns the offset behind the last one. A header is good until f
-// returns.
-func (s *scanner) headers(c record.Chunk, f func(record.Header)) (next record.Offset, err error) {
+// headers calls f with the header of each batch and its position in the file, and returns the offset behind the last one. A
+// header is good until f returns.
+func (s *scanner) headers(c record.Chunk, f func(h record.Header, at int64)) (next record.Offset, err error) {
 	var (
 		pos, end = c.Offset, c.Offset + int64(c.Length)
 		have     []byte // what has been read at pos
@@ -247,7 +319,7 @@ func (s *scanner) headers(c record.Chunk, f func(record.Header)) (next record.Of
 		if err != nil {
 			return next, err
 		}
-		f(h)
+		f(h, pos)
 		next = h.NextOffset()
 		pos += int64(h.Size())
 		have = have[min(h.Size(), len(have)):]

@@ -38,6 +38,14 @@ func someState(seed uint64) *state {
 			s.producers.apply(batch.Header, r.Int64N(1<<45))
 		}
 	}
+	for i := range r.IntN(4) {
+		first := record.Offset(r.Int64N(1 << 40))
+		s.transactions.aborted = append(s.transactions.aborted, abortedTxn{r.Int64(), first, first + record.Offset(i)<<41})
+		if s.transactions.open == nil {
+			s.transactions.open = map[int64]openTxn{}
+		}
+		s.transactions.open[r.Int64()] = openTxn{first, first + 3}
+	}
 	return s
 }
 
@@ -69,15 +77,19 @@ func TestCheckpointRefused(t *testing.T) {
 		bytes []byte
 	}{
 		{"empty", nil},
-		{"another version", []byte{2, 0, 0}},
-		{"more epochs than bytes", []byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}},
-		{"more producers than bytes", []byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
-		{"epochs that go back", []byte{1, 2, 4, 4, 2, 8, 0}},
-		{"epochs at one offset", []byte{1, 2, 2, 4, 4, 4, 0}},
-		{"a negative epoch", []byte{1, 1, 1, 0, 0}},
-		{"six batches", append([]byte{1, 0, 1, 2, 0, 0, 6}, make([]byte, 24)...)},
-		{"a producer twice", []byte{1, 0, 2, 2, 0, 0, 0, 2, 0, 0, 0}},
-		{"a negative producer id", []byte{1, 0, 1, 1, 0, 0, 0}},
+		{"another version", []byte{1, 0, 0, 0, 0}},
+		{"more epochs than bytes", []byte{2, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}},
+		{"more producers than bytes", []byte{2, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
+		{"epochs that go back", []byte{2, 2, 4, 4, 2, 8, 0}},
+		{"epochs at one offset", []byte{2, 2, 2, 4, 4, 4, 0}},
+		{"a negative epoch", []byte{2, 1, 1, 0, 0}},
+		{"six batches", append([]byte{2, 0, 1, 2, 0, 0, 6}, make([]byte, 24)...)},
+		{"a producer twice", []byte{2, 0, 2, 2, 0, 0, 0, 2, 0, 0, 0}},
+		{"a transaction that ends before it begins", []byte{2, 0, 0, 1, 2, 8, 4, 0}},
+		{"a producer with two open transactions", []byte{2, 0, 0, 2, 2, 4, 8, 2, 4, 8, 0}},
+		{"markers that go back", []byte{2, 0, 0, 0, 2, 2, 4, 8, 4, 4, 6}},
+		{"more transactions than bytes", []byte{2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
+		{"a negative producer id", []byte{2, 0, 1, 1, 0, 0, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +104,7 @@ func FuzzCheckpoint(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(someState(seed).encode())
 	}
-	f.Add([]byte{1, 0, 0})
+	f.Add([]byte{2, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s state
 		if s.decode(b) != nil {
@@ -160,7 +172,7 @@ func TestScanner(t *testing.T) {
 			file := &countingReader{Reader: bytes.NewReader(append(make([]byte, tt.beforeFile), run...))}
 			s := scanner{buf: make([]byte, maxScanRead)}
 			i := 0
-			next, err := s.headers(record.NewChunk(file, int64(tt.beforeFile), len(run), nil, nil), func(h record.Header) {
+			next, err := s.headers(record.NewChunk(file, int64(tt.beforeFile), len(run), nil, nil), func(h record.Header, _ int64) {
 				if i >= len(want) || !bytes.Equal(h[:record.HeaderSize], want[i]) {
 					t.Fatalf("header %d is %v", i, h)
 				}
@@ -178,7 +190,7 @@ func TestScanner(t *testing.T) {
 		run, _ := runOfBatches(t, 10, 10)
 		s := scanner{buf: make([]byte, maxScanRead)}
 		chunk := record.NewChunk(bytes.NewReader(run[:len(run)-60]), 0, len(run), nil, nil)
-		if _, err := s.headers(chunk, func(record.Header) {}); !errors.Is(err, record.ErrShort) {
+		if _, err := s.headers(chunk, func(record.Header, int64) {}); !errors.Is(err, record.ErrShort) {
 			t.Errorf("got %v, want ErrShort", err)
 		}
 	})

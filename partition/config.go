@@ -47,7 +47,7 @@ const (
 
 // timestampRange returns the CreateTimes that a record may have at a time, all in Unix milliseconds.
 func (c *Config) timestampRange(now int64) (low, high int64) {
-	low, high = math.MinInt64, math.MaxInt64
+	low, high = now-math.MaxInt64, math.MaxInt64 // without limits: what differs from now by a number, as in Kafka
 	if c.TimestampBeforeMax != NoLimit {
 		low = now - c.TimestampBeforeMax.Milliseconds()
 	}

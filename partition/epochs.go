@@ -52,7 +52,7 @@ func (e epochs) from(logStart record.Offset) (first int) {
 // end, for an older one where the next one began, for one that is gone from the log at the start of what is left, and
 // not at all for one that has not been.
 func (e epochs) end(epoch int32, logStart, logEnd record.Offset) EpochEnd {
-	if epoch < 0 || len(e) == 0 {
+	if epoch == -1 || len(e) == 0 {
 		return noEpochEnd
 	}
 	if e[len(e)-1].epoch == epoch {

@@ -20,7 +20,8 @@ func (k *keeper) CleanLimit() record.Offset {
 
 // Keep implements storage.Keeper. The last batch of each producer that is known stays, if only its header: should the
 // checkpoint be lost, nothing else tells which sequence number is next (Kafka's Cleaner keeps it for the same reason).
-// Once another batch of the producer's is written the earlier one is the last no more, and never again.
+// Once another batch of the producer's is written the earlier one is the last no more, and never again. What was aborted
+// goes, and hides no older value.
 func (k *keeper) Keep(b record.Batch) storage.Verdict {
 	p := (*Partition)(k)
 	if !p.ready.Load() {
@@ -28,6 +29,9 @@ func (k *keeper) Keep(b record.Batch) storage.Verdict {
 	}
 	if b.ProducerID() < 0 {
 		return storage.KeepLatest
+	}
+	if b.IsTransactional() && !b.IsControl() && p.transactions.isAborted(b.Header) {
+		return storage.DropAll
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

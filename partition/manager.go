@@ -174,6 +174,12 @@ func (m *Manager) fill(ctx context.Context, s *slot, epoch int32, c *Config) err
 	if !closed {
 		p, err = open(ctx, m.store, s.id, epoch, c, m.options.Codecs, m.hooks)
 	}
+	if p != nil && p.OpenTransactions() > 0 {
+		o := p.Offsets()
+		m.options.Log.Warn().Str("partition", s.id.String()).Int("transactions", p.OpenTransactions()).
+			Int64("last_stable_offset", int64(o.LastStable)).Int64("high_watermark", int64(o.HighWatermark)).
+			Msg("the log was brought here with transactions that are open; readers of committed data get no further than the first of them")
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.partition, s.err = p, err
@@ -210,18 +216,22 @@ func (m *Manager) Get(topicID [16]byte, partition int32) (*Partition, error) {
 	return nil, refuse(kerr.NotLeaderForPartition, "partition %d of topic id %x is not open here", partition, topicID)
 }
 
-// Configure changes the configuration of all partitions of a topic.
-func (m *Manager) Configure(topicID [16]byte, c Config) {
+// Configure changes the configuration of all partitions of some topics.
+func (m *Manager) Configure(topics map[[16]byte]Config) {
+	shared := make(map[[16]byte]*Config, len(topics)) // the partitions of a topic share one
+	for id, c := range topics {
+		shared[id] = &c
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for at, s := range m.slots {
-		if at.topicID != topicID {
-			continue
-		}
-		if s.partition != nil {
-			s.partition.configure(&c)
-		} else {
-			s.told = &c
+		c := shared[at.topicID]
+		switch {
+		case c == nil:
+		case s.partition != nil:
+			s.partition.configure(c)
+		default:
+			s.told = c
 		}
 	}
 }

@@ -247,7 +247,7 @@ func TestManagerConfigure(t *testing.T) {
 		synctest.Wait()
 		small := testConfig()
 		small.MaxMessageBytes = 10
-		m.Configure([16]byte{'a'}, small) // while it opens
+		m.Configure(map[[16]byte]partition.Config{{'a'}: small}) // while it opens
 		close(store.mayContinue)
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -264,11 +264,11 @@ func TestManagerConfigure(t *testing.T) {
 			if got := try(); got != "MESSAGE_TOO_LARGE" {
 				t.Errorf("configured while opening: %s", got)
 			}
-			m.Configure([16]byte{'a'}, testConfig())
+			m.Configure(map[[16]byte]partition.Config{{'a'}: testConfig()})
 			if got := try(); got != "ok" {
 				t.Errorf("configured when open: %s", got)
 			}
-			m.Configure([16]byte{'a'}, small)
+			m.Configure(map[[16]byte]partition.Config{{'a'}: small})
 		}
 	})
 }
@@ -444,7 +444,7 @@ func TestManagerConcurrently(t *testing.T) {
 						t.Errorf("Wait: %v", err)
 					}
 				}
-				m.Configure([16]byte{name}, testConfig())
+				m.Configure(map[[16]byte]partition.Config{{name}: testConfig()})
 				m.Stats()
 				if i < 3 && round%3 == 2 {
 					if err := m.Delete(ctx, string(name), [16]byte{name}); err != nil {

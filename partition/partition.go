@@ -25,6 +25,8 @@ type Partition struct {
 	config atomic.Pointer[Config]
 	// epochs is the history of leader epochs, this one's included. It is not written to after Open.
 	epochs epochs
+	// transactions are those of a log that was brought from Kafka. It is not written to after Open.
+	transactions transactions
 
 	high   atomic.Int64           // the high watermark, as the log has announced it
 	failed atomic.Pointer[string] // why the log has failed; nil while it has not
@@ -105,13 +107,15 @@ func (p *Partition) recover(ctx context.Context) error {
 	if err := s.replay(ctx, p.log, from, end, now); err != nil {
 		return fmt.Errorf("replay from offset %d: %w", from, err)
 	}
-	if last := s.epochs.last(); p.epoch < last {
-		return fmt.Errorf("leader epoch %d is below %d, which the log was written in; is the broker's own data of an older date? %w",
+	if last := max(s.epochs.last(), s.highest); p.epoch < last {
+		return fmt.Errorf("leader epoch %d is below %d, which the log was written in; is the catalog of an older date? "+
+			"If the log is in its right place, remove its partition.metadata and start the broker again: %w",
 			p.epoch, last, storage.ErrStaleEpoch)
 	}
 	s.epochs = s.epochs.assign(p.epoch, end)
 	s.producers.expire(now, p.config.Load().ProducerExpiry)
-	p.epochs, p.producers, p.saved = s.epochs, s.producers, at
+	s.transactions.forget(start)
+	p.epochs, p.producers, p.transactions, p.saved = s.epochs, s.producers, s.transactions, at
 	p.counters.producers.Store(int64(len(s.producers.byID)))
 	if err == nil && covered > end {
 		// The checkpoint tells of batches that a power cut took (which can be where flush.messages is above 1). It
@@ -272,12 +276,12 @@ func (p *Partition) Offsets() Offsets {
 	start, _, end := p.log.Bounds()
 	// The bounds are younger than the mark, and only committed records are ever deleted.
 	high = max(high, start)
-	return Offsets{LogStart: start, LastStable: p.lastStable(high), HighWatermark: high, LogEnd: max(end, high), LeaderEpoch: p.epoch}
+	return Offsets{LogStart: start, LastStable: p.transactions.stable(start, high), HighWatermark: high, LogEnd: max(end, high), LeaderEpoch: p.epoch}
 }
 
-// lastStable is the smaller of the high watermark and the first offset of any transaction that is open or whose marker
-// is not committed. Transactional batches are refused, so there is none.
-func (p *Partition) lastStable(high record.Offset) record.Offset { return high }
+// OpenTransactions returns how many transactions the log holds that nothing has ended. Readers of committed data get no
+// further than the first of them.
+func (p *Partition) OpenTransactions() int { return len(p.transactions.open) }
 
 // Configure changes the partition's configuration, for appends that begin from now on.
 func (p *Partition) Configure(c Config) { p.configure(&c) }
@@ -335,7 +339,7 @@ func (p *Partition) Checkpoint(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	}
-	s := state{epochs: p.epochs, producers: p.producers}
+	s := state{epochs: p.epochs, producers: p.producers, transactions: p.transactions}
 	encoded, behind, now := s.encode(), p.behind.Load(), time.Now().UnixMilli()
 	p.mu.Unlock()
 

@@ -97,7 +97,7 @@ func TestReadersDoNotWaitForAppends(t *testing.T) {
 		}
 		p.Offsets()
 		p.Size()
-		m.Configure([16]byte{'a'}, testConfig())
+		m.Configure(map[[16]byte]partition.Config{{'a'}: testConfig()})
 	}()
 	select {
 	case <-asked:

@@ -97,6 +97,15 @@ func (p *Partition) Read(ctx context.Context, r ReadRequest) (ReadResult, error)
 	if err != nil {
 		return ReadResult{}, translate("read "+p.id.String(), err)
 	}
+	if r.ReadCommitted && result.Chunk.Length > 0 && len(p.transactions.aborted) > 0 {
+		scan := scanner{buf: make([]byte, maxScanRead)}
+		next, err := scan.headers(result.Chunk, func(record.Header, int64) {})
+		if err != nil {
+			result.Chunk.Release()
+			return ReadResult{}, translate("read "+p.id.String(), err)
+		}
+		result.Aborted = p.transactions.overlapping(r.Offset, next)
+	}
 	return result, nil
 }
 

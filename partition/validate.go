@@ -29,9 +29,13 @@ func CodecsWith(d *record.Decompressor) *Codecs {
 // ParseBatch returns the one batch that the records of a partition in a Produce request must be; it aliases them. As in
 // Kafka (ProduceRequest.validateRecords, MemoryRecords.batches) a batch that is cut short is none, which is also how
 // one goes that follows a whole one: it is not looked at. The errors are INVALID_RECORD (no batch, more than one, an
-// older message format), CORRUPT_MESSAGE and UNSUPPORTED_COMPRESSION_TYPE.
+// older message format), CORRUPT_MESSAGE and UNSUPPORTED_COMPRESSION_TYPE. What is wrong with a batch that was damaged on
+// the way is CORRUPT_MESSAGE whatever it is: the producer tries again.
 func ParseBatch(records []byte) (record.Batch, error) {
 	b, rest, err := record.Parse(records)
+	if err != nil && record.Damaged(records) {
+		err = fmt.Errorf("%w: %w", record.ErrChecksum, err)
+	}
 	if err != nil {
 		return record.Batch{}, refuseBatch("parse the records of a produce request", err)
 	}
@@ -52,7 +56,7 @@ func ParseBatch(records []byte) (record.Batch, error) {
 func refuseBatch(doing string, err error) error {
 	code := kerr.InvalidRecord // ErrInvalid, ErrMagic, ErrShort
 	switch {
-	case errors.Is(err, record.ErrCorrupt), errors.Is(err, record.ErrChecksum):
+	case errors.Is(err, record.ErrCorrupt), errors.Is(err, record.ErrChecksum): // before what else it may be
 		code = kerr.CorruptMessage
 	case errors.Is(err, record.ErrCodec):
 		// Kafka trips over it with UNKNOWN_SERVER_ERROR.
@@ -142,7 +146,7 @@ func (v *validator) checkHeader(b record.Batch, from Origin) error {
 // Kafka, and so is that their header is believed when it says that all timestamps are in range.
 func (v *validator) checkRecords(b record.Batch) error {
 	createTime := v.config.TimestampType == record.CreateTime
-	if !createTime && b.TimestampType() == record.LogAppendTime {
+	if b.TimestampType() == record.LogAppendTime && (!createTime || b.MaxTimestamp() == record.NoTimestamp) {
 		return v.refuseRecords(b)
 	}
 	low, high := v.config.timestampRange(v.now)
@@ -183,8 +187,8 @@ func (v *validator) refuseRecords(b record.Batch) error {
 		switch {
 		case v.config.Log.Compact && r.Key == nil:
 			message = "a record of a compacted topic must have a key"
-		case v.config.TimestampType == record.CreateTime:
-			if r.Timestamp == record.NoTimestamp || low <= r.Timestamp && r.Timestamp <= high {
+		case v.config.TimestampType == record.CreateTime && r.Timestamp != record.NoTimestamp:
+			if low <= r.Timestamp && r.Timestamp <= high {
 				continue
 			}
 			refused.Code = kerr.InvalidTimestamp

@@ -307,6 +307,7 @@ func TestParseBatch(t *testing.T) {
 		b[at] = v
 		return b
 	}
+	sound := func(b []byte) []byte { return spoil(record.Batch{Header: b}, 0).Bytes() } // as far as the checksum goes
 	legacy := join(make([]byte, posLength), []byte{0, 0, 0, 30}, make([]byte, 30))
 	tests := []struct {
 		name    string
@@ -327,8 +328,10 @@ func TestParseBatch(t *testing.T) {
 		{"magic 3", with(posMagic, 3), kerr.CorruptMessage.Message},
 		{"a batch and magic 3", join(one, with(posMagic, 3)), kerr.CorruptMessage.Message},
 		{"negative size", with(posLength, 0xff), kerr.CorruptMessage.Message},
-		{"impossible count", with(posCount, 0x80), kerr.InvalidRecord.Message},
-		{"codec 5", with(posAttr+1, 5), kerr.UnsupportedCompressionType.Message},
+		{"impossible count", sound(with(posCount, 0x80)), kerr.InvalidRecord.Message},
+		{"impossible count, and a wrong checksum", with(posCount, 0x80), kerr.CorruptMessage.Message},
+		{"codec 5", sound(with(posAttr+1, 5)), kerr.UnsupportedCompressionType.Message},
+		{"codec 5, and a wrong checksum", with(posAttr+1, 5), kerr.CorruptMessage.Message},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

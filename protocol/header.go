@@ -17,8 +17,8 @@ type Header struct {
 // ParseHeader splits a frame (without its size) into header and body; body is a slice of frame.
 //
 // It knows the header version from the API key and version (KIP-482): from the API's first flexible version on
-// a section of tagged fields follows the client id, which itself stays a non-compact string. A version above the
-// newest one that is known is parsed alike, so that ApiVersions can be answered with what is supported.
+// a section of tagged fields follows the client id, which itself stays a non-compact string. A version that is not known
+// is parsed like the next one that is, so that ApiVersions can be answered with what is supported.
 //
 // The error wraps ErrUnsupported if the API is unknown, in which case key, version and correlation id are
 // filled in but the rest cannot be told; it wraps ErrMalformed if the frame is too short or not sound.
@@ -33,9 +33,6 @@ func ParseHeader(frame []byte) (h Header, body []byte, err error) {
 	shape := shapeOf(h.Key)
 	if shape == nil {
 		return h, nil, fmt.Errorf("protocol: request with API key %d: %w", h.Key, ErrUnsupported)
-	}
-	if h.Version < 0 {
-		return h, nil, fmt.Errorf("protocol: %s request with version %d: %w", shape.name(), h.Version, ErrMalformed)
 	}
 	if n := c.stringLength(false); n >= 0 {
 		id := string(c.take(n))

@@ -61,7 +61,7 @@ var adminRequests = []shape{
 	{kmsg.ListConfigResources, 0, 1, 0, fields{
 		list("ResourceTypes", i8).since(1),
 	}},
-	{kmsg.DescribeLogDirs, 1, 5, 2, fields{
+	{kmsg.DescribeLogDirs, 0, 5, 2, fields{
 		structs("Topics", str("Topic"), list("Partitions", i32)).nullable(),
 	}},
 	{kmsg.AlterReplicaLogDirs, 1, 2, 2, fields{

@@ -82,7 +82,7 @@ type survivor struct {
 // changes says whether an operation changes anything on the disk, or makes it durable.
 func changes(k vfs.Kind) bool {
 	switch k {
-	case vfs.OpOpen, vfs.OpOpenFile, vfs.OpReadDir, vfs.OpStat, vfs.OpSize, vfs.OpRead, vfs.OpFree, vfs.OpMakeSyncer, vfs.OpCloseSyncer,
+	case vfs.OpOpen, vfs.OpOpenFile, vfs.OpReadDir, vfs.OpStat, vfs.OpSize, vfs.OpRead, vfs.OpFree, vfs.OpTotal, vfs.OpMakeSyncer, vfs.OpCloseSyncer,
 		vfs.OpMap, vfs.OpUnmap, vfs.OpClose, vfs.OpUnlock:
 		return false
 	}

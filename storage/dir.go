@@ -254,6 +254,21 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	return ids, nil
 }
 
+// Logs returns the logs that are open, in no order.
+func (d *Dir) Logs() []*Log { return d.open() }
+
+// Space returns how many bytes the disk has that the directory lies on, and how many of them are free; -1 where the
+// system does not tell. An error says that the directory cannot be reached.
+func (d *Dir) Space() (total, free int64, err error) {
+	if total, err = d.fs.Total(d.path); err == nil {
+		free, err = d.fs.Free(d.path)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		return -1, -1, nil
+	}
+	return total, free, err
+}
+
 // Path is the directory's.
 func (d *Dir) Path() string { return d.path }
 

@@ -26,6 +26,9 @@ func (r *recovery) look(ctx context.Context) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := refuseUnfinished(folder, entries); err != nil {
+		return false, err
+	}
 	if r.start, err = readStart(fsys, folder); err != nil {
 		return false, err
 	}
@@ -91,6 +94,20 @@ func (r *recovery) identify(entries []vfs.Entry) (ours bool, err error) {
 		return false, err
 	}
 	return true, fsys.SyncDir(folder)
+}
+
+// refuseUnfinished refuses a folder in which a Kafka was killed amid an exchange of segments: some of the data lies in a file
+// that has not got its name yet, and how Kafka goes on from there is Kafka's to know.
+func refuseUnfinished(folder string, entries []vfs.Entry) error {
+	for _, e := range entries {
+		if data, ok := strings.CutSuffix(e.Name, swapSuffix); ok && !e.Dir {
+			if _, ok := parseSegmentName(data); ok {
+				return fmt.Errorf("%s was left by a Kafka that was killed: %w: start that Kafka once more, stop it, and take the folder then",
+					filepath.Join(folder, e.Name), ErrUnsupported)
+			}
+		}
+	}
+	return nil
 }
 
 // removeTemps removes what a crash left of files that were being replaced.

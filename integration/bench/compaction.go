@@ -49,14 +49,14 @@ func measureCompaction(ctx context.Context, s stage, t *table) error {
 			break
 		}
 		if time.Since(begun) > patience || ctx.Err() != nil {
-			return errors.Join(err, b.stop(), errors.New("nothing was compacted"))
+			return errors.Join(err, b.Stop(), errors.New("nothing was compacted"))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	took, err := b.metric("segue_log_cleaner_seconds_total")
 	written, err2 := b.metric("segue_log_cleaner_written_bytes_total")
 	cpu, memory := b.cpu(), b.memory()
-	if err := errors.Join(err, err2, b.stop()); err != nil {
+	if err := errors.Join(err, err2, b.Stop()); err != nil {
 		return err
 	}
 	bare, err := readAndWrite(folder, s.dir, int64(before), int64(written))
@@ -79,8 +79,8 @@ func (s stage) fillKeys(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
-	w, err := dial(b.addr)
+	defer func() { err = errors.Join(err, b.Stop()) }()
+	w, err := dial(b.Addr)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (w *wire) produce(topic string, batch []byte) error {
 
 // metric returns the sum of a metric's series.
 func (b *broker) metric(name string) (sum float64, err error) {
-	resp, err := http.Get("http://" + b.http + "/metrics")
+	resp, err := http.Get("http://" + b.HTTP + "/metrics")
 	if err != nil {
 		return 0, err
 	}

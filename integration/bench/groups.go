@@ -27,13 +27,13 @@ func (s stage) groupBroker(ctx context.Context) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := dial(b.addr)
+	w, err := dial(b.Addr)
 	if err != nil {
-		return nil, errors.Join(err, b.stop())
+		return nil, errors.Join(err, b.Stop())
 	}
 	defer w.close()
 	if err := errors.Join(w.createTopic(topicName, topicParts, nil), w.awaitCoordinator("any")); err != nil {
-		return nil, errors.Join(err, b.stop())
+		return nil, errors.Join(err, b.Stop())
 	}
 	return b, nil
 }
@@ -114,13 +114,13 @@ func measureCommits(ctx context.Context, s stage, t *table) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
+	defer func() { err = errors.Join(err, b.Stop()) }()
 	var took [committers][]time.Duration
 	cpu, begun := b.cpu(), time.Now()
 	var all errgroup.Group
 	for i := range committers {
 		all.Go(func() error {
-			w, err := dial(b.addr)
+			w, err := dial(b.Addr)
 			if err != nil {
 				return err
 			}
@@ -156,10 +156,10 @@ func measureMembers(ctx context.Context, s stage, t *table) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
+	defer func() { err = errors.Join(err, b.Stop()) }()
 	members := make([]*member, manyMembers)
 	for i := range members {
-		if members[i], err = newMember(b.addr, "crowd"); err != nil {
+		if members[i], err = newMember(b.Addr, "crowd"); err != nil {
 			return err
 		}
 		defer members[i].wire.close()
@@ -171,7 +171,7 @@ func measureMembers(ctx context.Context, s stage, t *table) (err error) {
 	t.atMost(fmt.Sprintf("a group of %d members is stable after", manyMembers), time.Since(begun).Seconds(), 5, "s")
 	t.tell("  the same: the broker's CPU", b.cpu()-cpu, "s")
 
-	late, err := newMember(b.addr, "crowd")
+	late, err := newMember(b.Addr, "crowd")
 	if err != nil {
 		return err
 	}
@@ -190,13 +190,13 @@ func measureGroups(ctx context.Context, s stage, t *table) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
+	defer func() { err = errors.Join(err, b.Stop()) }()
 	before, cpu, begun := b.memory(), b.cpu(), time.Now()
 	const workers = 50
 	var all errgroup.Group
 	for first := range workers {
 		all.Go(func() error {
-			m, err := newMember(b.addr, "")
+			m, err := newMember(b.Addr, "")
 			if err != nil {
 				return err
 			}

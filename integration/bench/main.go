@@ -13,11 +13,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"syscall"
+
+	"segue/integration/proc"
 )
 
 // benchmark is one thing that is measured. It gets a folder of its own on the disk in question.
@@ -68,9 +69,8 @@ func measure(ctx context.Context, pattern, dir, binary string) (err error) {
 	defer os.RemoveAll(work)
 	if binary == "" {
 		binary = filepath.Join(work, "broker")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "segue/cmd/broker")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build the broker: %w: %s", err, out)
+		if err := proc.Build(ctx, binary); err != nil {
+			return err
 		}
 	}
 	t := &table{}

@@ -62,7 +62,7 @@ const stopPatience = 10 * time.Second
 // Broker is a broker that has its directories and its ports.
 type Broker struct {
 	config   Config
-	settings atomic.Pointer[config.Layers] // those at the start, with what the catalog has altered
+	settings currentSettings
 	memory   memory
 	limits   limits
 	refused  atomic.Int64 // topics that would have been too many partitions
@@ -113,7 +113,7 @@ func Run(ctx context.Context, c Config) error {
 // if it fails.
 func New(ctx context.Context, c Config) (_ *Broker, err error) {
 	b := &Broker{config: c, failed: make(chan error, 2)}
-	b.settings.Store(c.Settings)
+	b.settings.begin(c.Settings)
 	b.life, b.end = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -128,6 +128,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 	if err := b.openCatalog(ctx); err != nil {
 		return nil, err
 	}
+	b.settings.follow(&catalog.Image{}, b.catalog.Image())
 	b.partitions = partition.NewManager(partition.Local(b.dirs...), partition.ManagerOptions{
 		Codecs:   partition.CodecsWith(b.unpacker),
 		Parallel: b.settings.Load().Broker().RecoveryThreads * len(b.dirs),
@@ -145,7 +146,7 @@ func (b *Broker) Start() {
 	if b.console != nil {
 		b.serving.Go(func() { b.ended(b.console.Serve()) })
 	}
-	b.topics = followTopics(b.catalog, b.partitions, b.groups, b.settings.Load, b.config.Log)
+	b.topics = followTopics(b.catalog, b.partitions, b.groups, &b.settings, b.config.Log)
 	b.serving.Go(func() { b.ended(b.server.Serve(b.life)) })
 	b.ready.Store(true)
 	b.report()
@@ -277,7 +278,12 @@ func (b *Broker) openCatalog(ctx context.Context) error {
 	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
 		return err
 	}
-	if _, err := b.catalog.Commit(ctx, catalog.Any, catalog.Start{ClusterID: catalog.NewClusterID()}); err != nil {
+	brought, err := surpassBrought(ctx, b.dirs, b.config.Log)
+	if err != nil {
+		return err
+	}
+	changes := append(brought, catalog.Start{ClusterID: catalog.NewClusterID()})
+	if _, err = b.catalog.Commit(ctx, catalog.Any, changes...); err != nil {
 		return fmt.Errorf("count this start: %w", err)
 	}
 	return nil
@@ -320,7 +326,7 @@ func (b *Broker) listen(ctx context.Context) error {
 	apis := handler.APIs(handler.Deps{
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
-		Groups:        b.groups.coordinator,
+		Groups: b.groups.coordinator, Dirs: b.dirs,
 		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener

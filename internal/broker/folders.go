@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"segue/internal/catalog"
 	"segue/internal/catalog/local"
 	"segue/storage"
@@ -52,7 +54,8 @@ func checkFolders(ctx context.Context, dirs []*storage.Dir, image *catalog.Image
 	}
 	return fmt.Errorf("the catalog in %s does not know the topics of these folders: %s. It is not the catalog that was last "+
 		"used with this data, and to start would be to lose these topics. Put the newest copy of %s back; or, to start without the "+
-		"folders, move them elsewhere", place, names, place)
+		"folders, move them elsewhere. If they were brought from Kafka and the catalog has topics of these names, remove the "+
+		"partition.metadata in each of them", place, names, place)
 }
 
 // isKnown says whether the catalog knows what a folder is of. One without a topic id, which a power cut may leave of a first
@@ -73,4 +76,45 @@ func isKnown(d *storage.Dir, id storage.Identity, image *catalog.Image) (bool, e
 	}
 	n, err := d.Bytes(id)
 	return n == 0, err
+}
+
+// surpassBrought looks for logs that were brought from elsewhere and returns the change, if any, by which this start's
+// leader epoch and all producer ids to come are larger than those in them. It is committed together with the start, so
+// before a log is opened: what was brought is read for it at the first start only.
+func surpassBrought(ctx context.Context, dirs []*storage.Dir, log zerolog.Logger) ([]catalog.Change, error) {
+	most := catalog.Surpass{LeaderEpoch: -1, ProducerID: -1}
+	for _, d := range dirs {
+		ids, err := d.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			if id.Topic == local.Topic {
+				continue
+			}
+			found, ok, err := d.Brought(ctx, id)
+			switch {
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			case err != nil: // most likely it cannot be opened either, and that is no reason to keep the others from it
+				log.Error().Err(err).Msg("if the log was brought from elsewhere, stop the broker before it is written to, remove its " +
+					"partition.metadata, and start again")
+				continue
+			case !ok:
+				continue
+			}
+			folder := filepath.Join(d.Path(), id.Folder())
+			if found.LeaderEpoch > catalog.MaxSurpassedEpoch || found.ProducerID > catalog.MaxSurpassedProducerID {
+				return nil, fmt.Errorf("%s has batches of leader epoch %d and producer id %d, and so large ones are damage; "+
+					"move the folder elsewhere", folder, found.LeaderEpoch, found.ProducerID)
+			}
+			log.Info().Str("folder", folder).Int32("leader_epoch", found.LeaderEpoch).Int64("producer_id", found.ProducerID).
+				Msg("the log was brought from elsewhere; this start's leader epoch, and new producer ids, will be larger than those in it")
+			most.LeaderEpoch, most.ProducerID = max(most.LeaderEpoch, found.LeaderEpoch), max(most.ProducerID, found.ProducerID)
+		}
+	}
+	if most.LeaderEpoch < 0 && most.ProducerID < 0 {
+		return nil, nil
+	}
+	return []catalog.Change{most}, nil
 }

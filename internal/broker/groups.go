@@ -24,6 +24,7 @@ type groups struct {
 	runtime     *coordinator.Runtime[group.Input]
 	coordinator *group.Coordinator
 	catalog     catalog.Store
+	settings    func() *config.Layers
 	partition   func(topicID [16]byte, partition int32) (*partition.Partition, error)
 	log         zerolog.Logger
 	rebalances  atomic.Int64
@@ -40,7 +41,7 @@ type groups struct {
 func newGroups(settings func() *config.Layers, store catalog.Store, partitions *partition.Manager, log zerolog.Logger) *groups {
 	ctx, stop := context.WithCancel(context.Background())
 	g := &groups{
-		catalog: store, partition: partitions.Get, log: log, stop: stop,
+		catalog: store, settings: settings, partition: partitions.Get, log: log, stop: stop,
 		stale: make(map[int32]bool), bell: make(chan struct{}, 1),
 	}
 	few := log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute})
@@ -60,19 +61,13 @@ func newGroups(settings func() *config.Layers, store catalog.Store, partitions *
 
 // options are those of a machine that is made now.
 func (g *groups) options(settings *config.Layers, log zerolog.Logger) group.Options {
-	// A group is one record, and Kafka's own limit on it is that of a batch.
-	const overhead = record.HeaderSize + 64
-	var overrides map[string]string
-	if topic, ok := g.catalog.Image().Topic(catalog.GroupOffsetsTopic); ok {
-		overrides = topic.Configs
-	}
 	s := settings.Broker().Groups
 	return group.Options{
 		MinSession: s.MinSession, MaxSession: s.MaxSession, MaxSize: s.MaxSize,
 		InitialRebalanceDelay: s.InitialRebalanceDelay,
 		OffsetsRetention:      s.OffsetsRetention, OffsetsCheckInterval: s.OffsetsCheckInterval,
 		MaxOffsetMetadata: s.MaxOffsetMetadata,
-		MaxRecordBytes:    max(0, int(settings.Topic(overrides).MaxMessageBytes)-overhead),
+		MaxRecordBytes:    g.maxRecordBytes,
 		MemberID:          newMemberID,
 		Rebalancing: func(r group.Rebalance) {
 			g.rebalances.Add(1)
@@ -80,6 +75,16 @@ func (g *groups) options(settings *config.Layers, log zerolog.Logger) group.Opti
 				Msg("group rebalances")
 		},
 	}
+}
+
+// maxRecordBytes is what a record of a group may have: a group is one, and Kafka's own limit on it is that of a batch.
+func (g *groups) maxRecordBytes() int {
+	const overhead = record.HeaderSize + 64
+	var overrides map[string]string
+	if topic, ok := g.catalog.Image().Topic(catalog.GroupOffsetsTopic); ok {
+		overrides = topic.Configs
+	}
+	return max(0, int(g.settings().Topic(overrides).MaxMessageBytes)-overhead)
 }
 
 // newMemberID returns the id of a new member as Kafka makes it: a prefix, a dash and a random UUID.

@@ -77,7 +77,7 @@ func (t *topics) mendShard(ctx context.Context, topicID [16]byte, shard int32) {
 	if err := t.partitions.Release(ctx, topicID, shard); err != nil {
 		t.log.Debug().Err(err).Int32("shard", shard).Msg("close a failed partition")
 	}
-	c := partitionConfig(t.settings(), topic.Configs)
+	c := partitionConfig(t.settings.Load(), topic.Configs)
 	t.open(ctx, []partition.Opening{opening(topic, shard, image.StartCount(), c)})
 	if !t.broken(topicID, shard) {
 		t.log.Info().Int32("shard", shard).Msg("coordinator's partition is open again")

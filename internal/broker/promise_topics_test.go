@@ -42,22 +42,29 @@ type topic struct {
 func (t topic) String() string { return fmt.Sprintf("%s (%x)", t.name, t.id[:3]) }
 
 // topicPromise: a topic that was created is there, whole and with its id, until its deletion was asked for; one that
-// was deleted does not come back; and there are none that nobody asked for.
+// was deleted does not come back; there are none that nobody asked for; and what was altered in one, or added to it,
+// stays.
 type topicPromise struct {
 	live     map[[16]byte]topic
 	gone     map[[16]byte]bool
 	asked    map[string][]topic // creations that were asked for, by name; what came of them may not be known
 	deleting map[[16]byte]bool  // deletions that were asked for
+	changes  map[string]*topicChanges
 }
 
 func newTopicPromise() *topicPromise {
 	return &topicPromise{
 		live: map[[16]byte]topic{}, gone: map[[16]byte]bool{}, asked: map[string][]topic{}, deleting: map[[16]byte]bool{},
+		changes: map[string]*topicChanges{},
 	}
 }
 
 func (p *topicPromise) copy() *topicPromise {
-	return &topicPromise{maps.Clone(p.live), maps.Clone(p.gone), maps.Clone(p.asked), maps.Clone(p.deleting)}
+	changes := map[string]*topicChanges{}
+	for name, c := range p.changes {
+		changes[name] = &topicChanges{maps.Clone(c.delays), c.partitions, c.open, c.crossed}
+	}
+	return &topicPromise{maps.Clone(p.live), maps.Clone(p.gone), maps.Clone(p.asked), maps.Clone(p.deleting), changes}
 }
 
 // creating notes that a topic is about to be asked for.
@@ -71,7 +78,7 @@ func (p *topicPromise) refused(t topic) { p.take(t) }
 // take takes one of the creations that were asked for, if there is one like it.
 func (p *topicPromise) take(t topic) bool {
 	i := slices.IndexFunc(p.asked[t.name], func(o topic) bool {
-		return o.partitions == t.partitions && maps.Equal(o.configs, t.configs)
+		return p.fits(o, t)
 	})
 	if i >= 0 {
 		p.asked[t.name] = slices.Delete(slices.Clone(p.asked[t.name]), i, i+1)
@@ -117,8 +124,8 @@ func (p *topicPromise) audit(a *audit) {
 			p.gone[id] = true
 		case !ok:
 			a.violated("topic %s is gone", t)
-		case found.name != t.name || found.partitions != t.partitions || !maps.Equal(found.configs, t.configs):
-			a.violated("topic %s is %+v, it was %+v", t, found, t)
+		case !p.fits(t, found):
+			a.violated("topic %s has %d partitions and %v, it had %d and %v", found, found.partitions, found.configs, t.partitions, t.configs)
 		}
 	}
 	for id, t := range a.topics {
@@ -130,6 +137,7 @@ func (p *topicPromise) audit(a *audit) {
 		}
 	}
 	p.live, p.asked, p.deleting = maps.Clone(a.topics), map[string][]topic{}, map[[16]byte]bool{}
+	clear(p.changes)
 }
 
 // lookAtTopics reads Metadata, and the configs from the catalog's image.

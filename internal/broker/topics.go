@@ -22,7 +22,7 @@ type topics struct {
 	partitions *partition.Manager
 	groups     *groups
 	store      catalog.Store
-	settings   func() *config.Layers
+	settings   *currentSettings
 	log        zerolog.Logger
 
 	// gone are deleted topics whose folders have lost their names, for the purger.
@@ -41,7 +41,7 @@ const goneQueue = 1 << 12
 const parallelDeletes = 16
 
 // followTopics opens the partitions of the catalog's newest image and follows it from then on, until close.
-func followTopics(store catalog.Store, partitions *partition.Manager, g *groups, settings func() *config.Layers, log zerolog.Logger) *topics {
+func followTopics(store catalog.Store, partitions *partition.Manager, g *groups, settings *currentSettings, log zerolog.Logger) *topics {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &topics{
 		partitions: partitions, groups: g, store: store, settings: settings, log: log,
@@ -63,9 +63,11 @@ func (t *topics) close() {
 // in one step.
 func (t *topics) follow(prev, next *catalog.Image) {
 	ctx := context.Background() // what the catalog holds has to come true, whoever asked for it
-	settings := t.settings()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := t.settings.Load()
+	altered := t.settings.follow(prev, next)
+	settings := t.settings.Load()
 	known := make(map[[16]byte]bool)
 	for _, topic := range prev.Deleting() {
 		known[topic.ID] = true
@@ -87,20 +89,26 @@ func (t *topics) follow(prev, next *catalog.Image) {
 	}
 	_ = deletes.Wait() // nobody returns an error
 	var openings []partition.Opening
+	configs := make(map[[16]byte]partition.Config) // of topics that there were before
 	for _, topic := range next.Topics() {
-		before, _ := prev.TopicByID(topic.ID)
-		if before == topic {
+		was, _ := prev.TopicByID(topic.ID)
+		if was == topic && !altered {
 			continue
 		}
 		c := partitionConfig(settings, topic.Configs)
 		from := int32(0)
-		if before != nil {
-			from = before.Partitions
-			t.partitions.Configure(topic.ID, c)
+		if was != nil {
+			from = was.Partitions
+			if c != partitionConfig(before, was.Configs) {
+				configs[topic.ID] = c
+			}
 		}
 		for p := from; p < topic.Partitions; p++ {
 			openings = append(openings, opening(topic, p, next.StartCount(), c))
 		}
+	}
+	if len(configs) > 0 {
+		t.partitions.Configure(configs)
 	}
 	if len(openings) > 0 {
 		t.open(ctx, openings)

@@ -99,11 +99,15 @@ func (l *life) actions() []func(*user) error {
 			actions = append(actions, (*user).commit)
 		case k < 60:
 			actions = append(actions, (*user).rebalance)
-		case k < 75:
+		case k < 72:
 			actions = append(actions, (*user).consume)
-		case k < 80:
+		case k < 75:
+			actions = append(actions, (*user).alterTopic)
+		case k < 79:
+			actions = append(actions, (*user).growTopic)
+		case k < 82:
 			actions = append(actions, (*user).newProducer)
-		case k < 85:
+		case k < 86:
 			actions = append(actions, (*user).autoCreate)
 		case k < 90:
 			actions = append(actions, func(c *user) error { return c.createTopics(topicNames[c.rand.IntN(len(topicNames))]) })

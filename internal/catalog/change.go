@@ -66,6 +66,19 @@ type SetBrokerConfigs struct {
 // looked at.
 type Start struct{ ClusterID string }
 
+// Surpass lifts the counts of what a broker hands out above what a log has that was brought from elsewhere: the next
+// start's leader epoch is larger than LeaderEpoch, and the next producer id than ProducerID. Either may be -1 for none.
+type Surpass struct {
+	LeaderEpoch int32
+	ProducerID  int64
+}
+
+// The largest leader epoch and producer id that Surpass takes: half of all that there are is left.
+const (
+	MaxSurpassedEpoch      = math.MaxInt32 / 2
+	MaxSurpassedProducerID = math.MaxInt64 / 2
+)
+
 // ReserveProducerIDs puts the next Count producer ids aside for whoever commits it.
 type ReserveProducerIDs struct{ Count int64 }
 
@@ -164,6 +177,16 @@ func (c Start) apply(e *edit) error {
 		e.image.clusterID = c.ClusterID
 	}
 	e.image.startCount++
+	return nil
+}
+
+func (c Surpass) apply(e *edit) error {
+	if c.LeaderEpoch < -1 || c.LeaderEpoch > MaxSurpassedEpoch || c.ProducerID < -1 || c.ProducerID > MaxSurpassedProducerID {
+		return fmt.Errorf("surpass leader epoch %d and producer id %d: allowed are -1 to %d and to %d: %w",
+			c.LeaderEpoch, c.ProducerID, MaxSurpassedEpoch, MaxSurpassedProducerID, kerr.InvalidRequest)
+	}
+	e.image.startCount = max(e.image.startCount, c.LeaderEpoch)
+	e.image.nextProducerID = max(e.image.nextProducerID, c.ProducerID+1)
 	return nil
 }
 

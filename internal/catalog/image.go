@@ -48,7 +48,8 @@ func (i *Image) Version() int64 { return i.version }
 // ClusterID is the id of the cluster, set at the first start and never changed; empty before.
 func (i *Image) ClusterID() string { return i.clusterID }
 
-// StartCount is how often the broker has started. It is the leader epoch of every partition.
+// StartCount counts the broker's starts: it is the leader epoch of every partition, and skips those of logs that were
+// brought from elsewhere.
 func (i *Image) StartCount() int32 { return i.startCount }
 
 // NextProducerID is the first producer id that was never reserved.

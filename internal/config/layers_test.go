@@ -325,3 +325,48 @@ func TestCheckBroker(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckAltered(t *testing.T) {
+	l := static(t, "log.retention.hours=24").WithDynamic(
+		map[string]string{"log.cleaner.max.compaction.lag.ms": "5", "num.partitions": "3"}, map[string]string{"log.retention.ms": "0"})
+	for _, test := range []struct {
+		name      string
+		configs   map[string]string
+		perBroker bool
+		ok        bool
+	}{
+		{"another value", map[string]string{"log.retention.ms": "5"}, true, true},
+		{"nothing", nil, true, true},
+		{"a bad value", map[string]string{"log.retention.ms": "x"}, true, false},
+		{"what is bad and stays as it is", map[string]string{"log.retention.ms": "0"}, false, true},
+		{"the same for the one broker", map[string]string{"log.retention.ms": "0"}, true, false},
+		{"read at the start, and stays as it is", map[string]string{"num.partitions": "3"}, true, true},
+		{"read at the start, and is another", map[string]string{"num.partitions": "4"}, true, false},
+		{"what nobody knows", map[string]string{"my.own": "1"}, false, true},
+		{"of one broker, for all", map[string]string{"cordoned.log.dirs": "x"}, false, false},
+		{"contradicts what is set for the one", map[string]string{"log.cleaner.min.compaction.lag.ms": "6"}, false, false},
+		{"takes the place of what it would contradict", map[string]string{"log.cleaner.min.compaction.lag.ms": "6"}, true, true},
+	} {
+		if err := l.CheckAltered(test.configs, test.perBroker); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+func TestLoggable(t *testing.T) {
+	for _, test := range []struct {
+		table             *Table
+		name, value, want string
+	}{
+		{Topic(), "retention.ms", "5", "5"},
+		{Topic(), "no.such", "5", "[hidden]"},
+		{Broker(), "ssl.keystore.password", "secret", "[hidden]"},
+		{Broker(), "listener.name.internal.ssl.keystore.password", "secret", "[hidden]"},
+		{Broker(), "listener.name.internal.ssl.protocol", "TLSv1.3", "TLSv1.3"},
+		{Topic(), "leader.replication.throttled.replicas", strings.Repeat("x", 1000), strings.Repeat("x", 256) + "..."},
+	} {
+		if got := Loggable(test.table, test.name, test.value); got != test.want {
+			t.Errorf("%s is logged as %s", test.name, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -158,4 +159,37 @@ func CheckBroker(name, value string, perBroker bool) error {
 		}
 	}
 	return nil
+}
+
+// CheckAltered tells whether what is altered for this broker (perBroker), or for all brokers, may become these configs.
+// What stays as it is passes, for it may be older than this version of the broker; so do unknown names, which Kafka
+// stores too. The error is one of CheckBroker's, for the first in the order of names, or says which configs contradict
+// each other.
+func (l *Layers) CheckAltered(configs map[string]string, perBroker bool) error {
+	before, next := l.cluster, l.WithDynamic(l.node, configs)
+	if perBroker {
+		before, next = l.node, l.WithDynamic(configs, l.cluster)
+	}
+	for _, name := range sortedKeys(configs) {
+		if was, set := before[name]; set && was == configs[name] {
+			continue
+		}
+		err := CheckBroker(name, configs[name], perBroker)
+		if _, unknown := errors.AsType[*UnknownNameError](err); err != nil && !unknown {
+			return err
+		}
+	}
+	return checkCompactionLag(next.topic["min.compaction.lag.ms"], next.topic["max.compaction.lag.ms"])
+}
+
+// Loggable is a value of a config as it may stand in a log: shortened, and nothing of what is or may be a secret.
+func Loggable(t *Table, name, value string) string {
+	d, known := t.Lookup(name)
+	if !known && t == Broker() {
+		d, known = lookupBroker(name)
+	}
+	if !known || d.Sensitive() {
+		return "[hidden]"
+	}
+	return shorten(value)
 }

@@ -14,6 +14,7 @@ import (
 	"segue/internal/placement"
 	"segue/internal/server"
 	"segue/partition"
+	"segue/storage"
 )
 
 // Deps is all that the handlers need. Nothing but APIs sees it.
@@ -32,9 +33,11 @@ type Deps struct {
 	Placement placement.View
 	// Partition finds a partition that this broker leads. Its errors wrap a *kerr.Error.
 	Partition func(topicID [16]byte, partition int32) (*partition.Partition, error)
+	// Dirs are the log directories.
+	Dirs []*storage.Dir
 	// MaxPartitions is how many partitions all topics together may have; 0 is no limit.
 	MaxPartitions int
-	// Refused counts the topics that were not created for that; it may be nil.
+	// Refused counts the topics that were not created, or not made larger, for that; it may be nil.
 	Refused *atomic.Int64
 	// Fetch answers Fetch. It is made apart because it has statistics to show.
 	Fetch *fetch.Handler
@@ -74,7 +77,13 @@ func APIs(d Deps) []server.API {
 	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
 	create := &createTopics{creator: creator, config: d.Config}
 	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
+	grow := &createPartitions{log: d.Log, broker: d.Broker, store: d.Catalog, room: room, view: d.Placement}
+	alter := &alterer{log: d.Log, broker: d.Broker, nodeID: d.NodeID, store: d.Catalog, config: d.Config}
 	configs := &describeConfigs{nodeID: d.NodeID, image: image, config: d.Config}
+
+	dirs := &describeLogDirs{log: log, image: image, dirs: d.Dirs}
+	records := &deleteRecords{log: log, broker: d.Broker, image: image, lookup: lookup[recordDeleter](d.Partition)}
+	resources := &listConfigResources{image: image, view: d.Placement}
 
 	rows := []server.API{
 		// Versions 0 to 2 of Produce are shown and not served, as in Kafka: without them librdkafka before 2.11.1
@@ -87,9 +96,15 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.ApiVersions.Int16(), Query: true, Max: 5, MaxFrame: smallFrame, Open: true, Handle: versions.handle},
 		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle), Cost: create.cost},
 		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
+		{Key: kmsg.DeleteRecords.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(records.handle)},
 		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
+		{Key: kmsg.AlterConfigs.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(alterConfigs{alter}.handle), Cost: alterConfigsCost},
+		{Key: kmsg.DescribeLogDirs.Int16(), Query: true, Max: 5, MaxFrame: listFrame, Handle: answer(dirs.handle), Cost: dirs.cost},
+		{Key: kmsg.CreatePartitions.Int16(), Max: 3, MaxFrame: listFrame, Handle: answer(grow.handle), Cost: createPartitionsCost},
+		{Key: kmsg.IncrementalAlterConfigs.Int16(), Max: 1, MaxFrame: listFrame, Handle: answer(incrementalAlterConfigs{alter}.handle), Cost: incrementalAlterConfigsCost},
+		{Key: kmsg.ListConfigResources.Int16(), Query: true, Max: 1, MaxFrame: smallFrame, Handle: answer(resources.handle), Cost: resources.cost},
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	rows = append(rows, groupAPIs(d, log)...)
@@ -136,9 +151,10 @@ func sized[Q kmsg.Request, R kmsg.Response](f func(context.Context, *server.Clie
 
 // What the handlers need of a partition is what one has.
 var (
-	_ appender     = (*partition.Partition)(nil)
-	_ offsetSource = (*partition.Partition)(nil)
-	_ epochSource  = (*partition.Partition)(nil)
+	_ appender      = (*partition.Partition)(nil)
+	_ offsetSource  = (*partition.Partition)(nil)
+	_ epochSource   = (*partition.Partition)(nil)
+	_ recordDeleter = (*partition.Partition)(nil)
 )
 
 // lookup finds partitions as what a handler needs of them: one of the interfaces above.

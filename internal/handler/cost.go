@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"strconv"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,8 +19,10 @@ const (
 	synonymCost   = 250 // a synonym of one
 	docCost       = 300 // the documentation of one
 	createdCost   = 2 << 10
-	offsetCost    = 300 // a partition in OffsetFetch
-	fetchFactor   = 16  // of what a Fetch takes decoded
+	alterCost     = 4 << 10 // a resource in AlterConfigs
+	logCost       = 200     // a partition in DescribeLogDirs
+	offsetCost    = 300     // a partition in OffsetFetch
+	fetchFactor   = 16      // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
 )
 
@@ -64,11 +67,12 @@ func (h *describeConfigs) cost(r *server.Request, decoded int) int {
 	if req.IncludeDocumentation {
 		each += docCost
 	}
-	configs := 0
+	image, configs := h.image(), 0
+	altered := len(image.BrokerConfigs("")) + len(image.BrokerConfigs(strconv.Itoa(int(h.nodeID)))) // with unknown names among them
 	for _, resource := range req.Resources {
 		n := topicConfigs
 		if resource.ResourceType != kmsg.ConfigResourceTypeTopic {
-			n = brokerConfigs
+			n = brokerConfigs + altered
 		}
 		if asked := len(resource.ConfigNames); asked > 0 {
 			n = min(n, asked)
@@ -86,6 +90,21 @@ func (h *createTopics) cost(r *server.Request, decoded int) int {
 		each += topicConfigs * configCost
 	}
 	return 4*decoded + len(req.Topics)*each
+}
+
+// createPartitionsCost implements server.API's Cost.
+func createPartitionsCost(r *server.Request, decoded int) int {
+	return 4*decoded + len(r.Message.(*kmsg.CreatePartitionsRequest).Topics)*createdCost
+}
+
+// alterConfigsCost implements server.API's Cost: a copy of the configs of each resource.
+func alterConfigsCost(r *server.Request, decoded int) int {
+	return 8*decoded + len(r.Message.(*kmsg.AlterConfigsRequest).Resources)*alterCost + brokerConfigs*configCost
+}
+
+// incrementalAlterConfigsCost is alterConfigsCost for the other request.
+func incrementalAlterConfigsCost(r *server.Request, decoded int) int {
+	return 8*decoded + len(r.Message.(*kmsg.IncrementalAlterConfigsRequest).Resources)*alterCost + brokerConfigs*configCost
 }
 
 // produceCost implements server.API's Cost: what is kept of each partition until all are committed.

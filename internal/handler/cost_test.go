@@ -104,7 +104,17 @@ func TestCosts(t *testing.T) {
 		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = fmt.Sprintf("new-%d", i), 1, 1
 		create.Topics = append(create.Topics, topic)
 	}
-	for _, m := range []kmsg.Request{all, wide, broker, topics, create} {
+	altering, growing := kmsg.NewPtrIncrementalAlterConfigsRequest(), kmsg.NewPtrCreatePartitionsRequest()
+	altering.ValidateOnly, growing.ValidateOnly = true, true
+	for i := range 100 {
+		name := fmt.Sprintf("topic-with-a-name-%d", i)
+		altering.Resources = append(altering.Resources, alterResource(ofTopic, name, change(opSet, "retention.ms", "5"), change(opAppend, "cleanup.policy", "compact")))
+		growing.Topics = append(growing.Topics, growTopic(name, 9))
+	}
+	altering.Resources = append(altering.Resources, alterResource(ofBroker, "7", change(opSet, "log.retention.ms", "5")),
+		alterResource(ofBroker, "", change(opSet, "log.retention.ms", "5")))
+	resources := kmsg.NewPtrListConfigResourcesRequest()
+	for _, m := range []kmsg.Request{all, wide, broker, topics, create, altering, growing, resources, kmsg.NewPtrDescribeLogDirsRequest()} {
 		s.checkCost(fmt.Sprintf("%T", m), m, s.rows[m.Key()].Max)
 	}
 	for _, key := range sortedKeys(s.rows) {

@@ -11,9 +11,6 @@ import (
 	"segue/internal/server"
 )
 
-// clusterMetadataTopic is a name that Kafka keeps for its controllers' log.
-const clusterMetadataTopic = "__cluster_metadata"
-
 // createTopics answers CreateTopics.
 type createTopics struct {
 	creator *topicCreator
@@ -28,7 +25,7 @@ func (h *createTopics) handle(_ context.Context, c *server.Client, req *kmsg.Cre
 	}
 	var specs []topicSpec
 	for _, t := range req.Topics {
-		if times[t.Topic] == 1 && t.Topic != clusterMetadataTopic {
+		if times[t.Topic] == 1 {
 			specs = append(specs, specOf(t))
 		}
 	}
@@ -40,9 +37,6 @@ func (h *createTopics) handle(_ context.Context, c *server.Client, req *kmsg.Cre
 		case n > 1:
 			times[t.Topic] = 0
 			resp.Topics = append(resp.Topics, notCreated(t.Topic, failure(kerr.InvalidRequest, "Duplicate topic name.")))
-		case t.Topic == clusterMetadataTopic:
-			resp.Topics = append(resp.Topics, notCreated(t.Topic,
-				failure(kerr.InvalidRequest, "Creation of internal topic %s is prohibited.", clusterMetadataTopic)))
 		case results[0].err != nil:
 			resp.Topics = append(resp.Topics, notCreated(t.Topic, results[0].err))
 			results = results[1:]

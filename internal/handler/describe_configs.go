@@ -83,7 +83,7 @@ func (h *describeConfigs) describe(r kmsg.DescribeConfigsRequestResource) ([]con
 		}
 		return h.config().DescribeBroker(names), nil
 	}
-	return nil, failure(kerr.InvalidRequest, "Unsupported resource type: %v", r.ResourceType)
+	return nil, unsupportedResource(r.ResourceType)
 }
 
 // entryOf is a config as the response has it. What a version does not have is not encoded.

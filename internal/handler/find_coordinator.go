@@ -42,7 +42,7 @@ func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.
 	if req.Version < 4 {
 		broker, err := h.find(c.Listener, req.Version, kind, req.CoordinatorKey, ensure)
 		resp.NodeID, resp.Host, resp.Port = broker.NodeID, broker.Host, broker.Port
-		resp.ErrorCode = codeOf(err)
+		resp.ErrorCode, resp.ErrorMessage = codeOf(err), kmsg.StringPtr("NONE")
 		if err != nil {
 			resp.ErrorMessage = plain(errorOf(err)).message()
 		}

@@ -53,9 +53,9 @@ func query[R any](ctx context.Context, c *groupCommands, groupID string, request
 
 // ask gives a group a command and waits for the reply for as long as the context lasts.
 func ask[R any](ctx context.Context, c *groupCommands, groupID string, in group.Input) (R, *kerr.Error) {
-	if groupID == "" && needsName(in.Request) {
+	if err := refused(groupID, in.Request); err != nil {
 		var none R
-		return none, kerr.InvalidGroupID
+		return none, err
 	}
 	message, err := c.groups.Do(ctx, groupID, in)
 	reply, sound := message.(R)
@@ -68,14 +68,22 @@ func ask[R any](ctx context.Context, c *groupCommands, groupID string, in group.
 	return reply, nil
 }
 
-// needsName tells whether a command is refused for the group whose id is empty. Others take it for a group like any, as
-// in Kafka.
-func needsName(request any) bool {
-	switch request.(type) {
-	case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
-		return true
+// refused says why a command is given to no shard. The group whose id is empty is refused by some; for others it is a group
+// like any, as in Kafka.
+func refused(groupID string, request any) *kerr.Error {
+	switch r := request.(type) {
+	case *kmsg.SyncGroupRequest:
+		if r.Version >= 5 && (r.ProtocolType == nil || r.Protocol == nil) { // which tell what the client believes in
+			return kerr.InconsistentGroupProtocol
+		}
+	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
+	default:
+		return nil
 	}
-	return false
+	if groupID == "" {
+		return kerr.InvalidGroupID
+	}
+	return nil
 }
 
 // code says in Kafka's terms why a command was not answered (CoordinatorOperationExceptionHelper). A log that cannot be

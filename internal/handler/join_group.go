@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/coordinator/group"
@@ -21,7 +22,10 @@ func (h joinGroup) handle(ctx context.Context, r *server.Request) (server.Respon
 	resp, err := ask[*kmsg.JoinGroupResponse](ctx, h.groupCommands, req.Group, group.Input{Client: clientOf(r), Request: req})
 	if err != nil {
 		resp = req.ResponseKind().(*kmsg.JoinGroupResponse)
-		resp.ErrorCode, resp.MemberID = err.Code, req.MemberID
+		resp.ErrorCode = err.Code
+		if err == kerr.InvalidGroupID { // as Kafka tells it
+			resp.MemberID = req.MemberID
+		}
 	}
 	return server.Sized(server.Message(resp), joinGroupSize(resp)), nil
 }

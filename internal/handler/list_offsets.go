@@ -64,7 +64,9 @@ func (h *listOffsets) handle(ctx context.Context, c *server.Client, req *kmsg.Li
 			}
 			topic.Partitions = append(topic.Partitions, result)
 		}
-		resp.Topics = append(resp.Topics, topic)
+		if len(topic.Partitions) > 0 { // Kafka does not name a topic of which nothing was asked
+			resp.Topics = append(resp.Topics, topic)
+		}
 	}
 	return resp
 }

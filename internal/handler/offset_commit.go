@@ -27,6 +27,9 @@ func (h offsetCommit) handle(_ context.Context, _ *server.Client, req *kmsg.Offs
 	sound.Topics = make([]kmsg.OffsetCommitRequestTopic, 0, len(req.Topics))
 	var open []*int16 // the codes that the group decides about, in the order in which it is asked
 	for _, asked := range req.Topics {
+		if len(asked.Partitions) == 0 {
+			continue // Kafka does not answer about nothing
+		}
 		topic, unknown := findTopic(image, req.Version >= commitByIDVersion, asked.Topic, asked.TopicID)
 		answer := kmsg.OffsetCommitResponseTopic{Topic: asked.Topic, TopicID: asked.TopicID}
 		answer.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(asked.Partitions))

@@ -24,6 +24,9 @@ func (h offsetDelete) handle(_ context.Context, _ *server.Client, req *kmsg.Offs
 	in := group.DeleteOffsets{Group: req.Group}
 	var open []*int16 // the codes that the group decides about, in the order in which it is asked
 	for _, asked := range req.Topics {
+		if len(asked.Partitions) == 0 {
+			continue // Kafka does not answer about nothing
+		}
 		topic, unknown := findTopic(image, false, asked.Topic, [16]byte{})
 		answer := kmsg.OffsetDeleteResponseTopic{Topic: asked.Topic}
 		answer.Partitions = make([]kmsg.OffsetDeleteResponseTopicPartition, len(asked.Partitions))

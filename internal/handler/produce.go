@@ -112,7 +112,9 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 			}
 			answer.Partitions = append(answer.Partitions, result)
 		}
-		p.resp.Topics = append(p.resp.Topics, answer)
+		if len(answer.Partitions) > 0 { // Kafka does not name a topic that nothing was to be appended to
+			p.resp.Topics = append(p.resp.Topics, answer)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -17,7 +18,7 @@ const internalRoom = 200
 type partitionLimit struct {
 	log     zerolog.Logger
 	most    int           // 0 is no limit
-	refused *atomic.Int64 // topics; may be nil
+	refused *atomic.Int64 // topics that were not made, or not made larger; may be nil
 }
 
 // check says why there cannot be so many partitions more in the image. The commit of what it has allowed must rest on
@@ -38,24 +39,16 @@ func (l *partitionLimit) check(image *catalog.Image, topic string, more int32) *
 		topic, image.Partitions(), image.Partitions()+int(more), most)
 }
 
-// note counts and logs the refusals among the results, in one line.
-func (l *partitionLimit) note(results []creation) {
-	n := 0
-	var first *apiError
-	for _, r := range results {
-		if isRefusal(r.err) {
-			if n++; first == nil {
-				first = r.err
-			}
-		}
-	}
-	if n == 0 {
+// note counts and logs the refusals among what spoke against topics, in one line.
+func (l *partitionLimit) note(errs []*apiError) {
+	refusals := slices.DeleteFunc(errs, func(err *apiError) bool { return !isRefusal(err) })
+	if len(refusals) == 0 {
 		return
 	}
 	if l.refused != nil {
-		l.refused.Add(int64(n))
+		l.refused.Add(int64(len(refusals)))
 	}
-	l.log.Warn().Err(first).Int("topics", n).Msg("topics not created")
+	l.log.Warn().Err(refusals[0]).Int("topics", len(refusals)).Msg("topics, or partitions of topics, not created")
 }
 
 // isRefusal tells whether a policy has spoken against a topic.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type stage struct {
 	manager *partition.Manager
 	client  *server.Client
 	syncs   atomic.Pointer[func() error] // what a sync of a segment does first
+	looks   atomic.Pointer[error]        // what asking for the size of a disk comes to
 	refused atomic.Int64                 // topics that were too many
 	runtime *coordinator.Runtime[group.Input]
 	groups  *stageGroups
@@ -90,6 +92,9 @@ func newStage(t *testing.T, settings ...string) *stage {
 		if f := s.syncs.Load(); f != nil && o.Kind == vfs.OpSyncFile && strings.HasSuffix(o.Name, ".log") {
 			return (*f)()
 		}
+		if err := s.looks.Load(); err != nil && o.Kind == vfs.OpTotal {
+			return *err
+		}
 		return nil
 	})
 	dir, err := storage.OpenDir("/data", storage.Options{FS: fs})
@@ -101,7 +106,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 		s.manager.Close(context.Background())
 		dir.Close()
 	})
-	s.catalog = newMemoryCatalog(t, s.open)
+	s.catalog = newMemoryCatalog(t, s.follow)
 	s.runtime = coordinator.New(coordinator.Options[group.Input]{Machine: s.machine})
 	t.Cleanup(func() {
 		if err := s.runtime.Close(context.Background()); err != nil {
@@ -123,7 +128,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	})
 	for _, row := range APIs(Deps{
 		Log: zerolog.Nop(), Broker: context.Background(), NodeID: nodeID, Config: func() *config.Layers { return s.layers },
-		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups,
+		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups, Dirs: []*storage.Dir{dir},
 		MaxPartitions: layers.Broker().MaxPartitions, Refused: &s.refused,
 	}) {
 		s.rows[row.Key] = row
@@ -131,8 +136,30 @@ func newStage(t *testing.T, settings ...string) *stage {
 	return s
 }
 
-// open opens the partitions of a new topic.
-func (s *stage) open(t *catalog.Topic) error {
+// follow does what a commit leads to.
+func (s *stage) follow(prev, next *catalog.Image) error {
+	node := strconv.Itoa(nodeID)
+	if prev.BrokerConfigs(node) != nil || prev.BrokerConfigs("") != nil || len(next.Brokers()) > 0 {
+		s.layers = s.layers.WithDynamic(next.BrokerConfigs(node), next.BrokerConfigs(""))
+	}
+	for _, t := range next.Topics() {
+		from := int32(0)
+		if old, ok := prev.TopicByID(t.ID); ok {
+			from = old.Partitions
+			s.manager.Configure(map[[16]byte]partition.Config{t.ID: s.partitionConfig(t)})
+		}
+		if from == t.Partitions {
+			continue
+		}
+		if err := s.open(t, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partitionConfig is what the partitions of a topic are told.
+func (s *stage) partitionConfig(t *catalog.Topic) partition.Config {
 	settings := s.layers.Topic(t.Configs)
 	c := partition.Config{
 		Log: storage.Config{SegmentBytes: settings.SegmentBytes, SegmentAge: settings.SegmentAge, IndexBytes: settings.IndexBytes,
@@ -145,15 +172,21 @@ func (s *stage) open(t *catalog.Topic) error {
 	if settings.LogAppendTime {
 		c.TimestampType = record.LogAppendTime
 	}
+	return c
+}
+
+// open opens the partitions of a topic that are new.
+func (s *stage) open(t *catalog.Topic, from int32) error {
+	c := s.partitionConfig(t)
 	var openings []partition.Opening
-	for p := range t.Partitions {
+	for p := from; p < t.Partitions; p++ {
 		id := storage.Identity{Topic: t.Name, TopicID: t.ID, Partition: p}
 		openings = append(openings, partition.Opening{Identity: id, Epoch: leaderEpoch, Config: c})
 	}
 	if err := s.manager.Open(context.Background(), openings, nil); err != nil || t.Name != catalog.GroupOffsetsTopic {
 		return err
 	}
-	for i := range t.Partitions {
+	for i := from; i < t.Partitions; i++ {
 		p, err := s.manager.Get(t.ID, i)
 		if err != nil {
 			return err
@@ -169,7 +202,7 @@ func (s *stage) machine(int32) coordinator.Machine[group.Input] {
 	return group.New(group.Options{
 		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: 1000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute,
-		MaxOffsetMetadata: 4096, MaxRecordBytes: 1 << 20,
+		MaxOffsetMetadata: 4096, MaxRecordBytes: func() int { return 1 << 20 },
 		MemberID: func(prefix string) string {
 			ids++
 			return fmt.Sprintf("%s-%d", prefix, ids)
@@ -334,7 +367,8 @@ func (v *view) Coordinator(int8, string) (int32, error) {
 // memoryCatalog is a catalog.Store that forgets.
 type memoryCatalog struct {
 	image atomic.Pointer[catalog.Image]
-	open  func(*catalog.Topic) error
+	// follow is called with each image, before it is the newest.
+	follow func(prev, next *catalog.Image) error
 
 	mu       sync.Mutex // held over a commit; guards what follows
 	before   func()     // called before a commit, once
@@ -343,8 +377,8 @@ type memoryCatalog struct {
 	idBlocks []int
 }
 
-func newMemoryCatalog(t *testing.T, open func(*catalog.Topic) error) *memoryCatalog {
-	c := &memoryCatalog{open: open, nextID: 4000}
+func newMemoryCatalog(t *testing.T, follow func(prev, next *catalog.Image) error) *memoryCatalog {
+	c := &memoryCatalog{follow: follow, nextID: 4000}
 	image, err := new(catalog.Image).Apply(catalog.Start{ClusterID: clusterID})
 	if err != nil {
 		t.Fatal(err)
@@ -376,12 +410,8 @@ func (c *memoryCatalog) Commit(_ context.Context, at int64, changes ...catalog.C
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range next.Topics() {
-		if _, old := image.TopicByID(t.ID); !old {
-			if err := c.open(t); err != nil {
-				return nil, err
-			}
-		}
+	if err := c.follow(image, next); err != nil {
+		return nil, err
 	}
 	c.image.Store(next)
 	return next, nil

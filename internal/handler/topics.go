@@ -18,6 +18,9 @@ import (
 // maxPartitionsPerRequest bounds the partitions that one request may create (MAX_PARTITIONS_PER_BATCH).
 const maxPartitionsPerRequest = 10_000
 
+// clusterMetadataTopic is a name that Kafka keeps for its controllers' log.
+const clusterMetadataTopic = "__cluster_metadata"
+
 // findTopic returns the topic that a request names, by name or by id, or why there is none.
 func findTopic(image *catalog.Image, byID bool, name string, id [16]byte) (*catalog.Topic, *kerr.Error) {
 	if byID {
@@ -81,7 +84,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		image := c.store.Image()
 		results, changes := c.judge(image, listener, specs)
 		if validateOnly || len(changes) == 0 {
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return image, results
 		}
 		next, err := c.store.Commit(c.broker, image.Version(), changes...)
@@ -89,7 +92,7 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		switch {
 		case err == nil:
 			c.logCreated(results)
-			c.room.note(results)
+			c.room.note(errorsOf(results))
 			return next, results
 		case errors.As(err, &conflict):
 			continue // somebody was faster; judge anew
@@ -102,6 +105,14 @@ func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly b
 		}
 		return c.store.Image(), results
 	}
+}
+
+func errorsOf(results []creation) []*apiError {
+	errs := make([]*apiError, len(results))
+	for i, r := range results {
+		errs[i] = r.err
+	}
+	return errs
 }
 
 func (c *topicCreator) logCreated(results []creation) {
@@ -128,6 +139,10 @@ func (c *topicCreator) judge(image *catalog.Image, listener string, specs []topi
 		r := &results[i]
 		if r.topic.Name = specs[i].name; tooMany {
 			r.err = failure(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+			continue
+		}
+		if r.topic.Name == clusterMetadataTopic {
+			r.err = failure(kerr.InvalidRequest, "Creation of internal topic %s is prohibited.", clusterMetadataTopic)
 			continue
 		}
 		if r.topic, r.err = specs[i].topic(image, layers, brokers); r.err != nil {
@@ -201,8 +216,7 @@ func (s *topicSpec) configure(t *catalog.CreateTopic, layers *config.Layers) *ap
 		case c.value == nil:
 			null = append(null, c.name)
 		case len(*c.value) > math.MaxInt16:
-			return failure(kerr.InvalidConfig,
-				"The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", math.MaxInt16)
+			return valueTooLong()
 		default:
 			configs[c.name] = *c.value
 		}

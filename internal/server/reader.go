@@ -71,7 +71,7 @@ func (c *conn) readHead() (head, error) {
 	case h.row == nil:
 		return h, c.refuse(size, "API key %d (version %d) is not known to this broker", key, version)
 	case version < h.row.Min || version > h.row.Max:
-		if key != apiVersionsKey || version < 0 {
+		if key != apiVersionsKey {
 			return h, c.refuse(size, "%v version %d is not supported, %d to %d are", h.row, version, h.row.Min, h.row.Max)
 		}
 		h.unsupported = true

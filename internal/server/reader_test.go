@@ -112,7 +112,7 @@ func TestFaults(t *testing.T) {
 		{"negative API", frame(-1, 5, 9, nil), []string{"API key -1 (version 5)"}},
 		{"unknown version", frame(0, 2, 9, make([]byte, 10)),
 			[]string{"Produce (API key 0) version 2", "3 to 8", `"client_id":"tester"`, `"listener":"TEST"`, `"conn":1`}},
-		{"negative version", frame(18, -1, 9, nil), []string{"ApiVersions (API key 18) version -1"}},
+		{"negative version", frame(0, -1, 9, nil), []string{"Produce (API key 0) version -1"}},
 		{"header without client id", noID, []string{"Metadata", "malformed"}},
 		{"body too short", cut, []string{"Metadata", "malformed"}},
 		{"too large for its API", encoded(long, 3, 9), []string{"Heartbeat", "at most 1000"}},

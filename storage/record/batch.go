@@ -29,6 +29,16 @@ func Parse(b []byte) (batch Batch, rest []byte, err error) {
 	return Batch{Header(b[:size:size])}, b[size:], nil
 }
 
+// Damaged says whether b begins with all the bytes of a batch, and their checksum is wrong. It asks for no more of the
+// header than where the batch ends: what Parse refuses may be wrong because it is damaged, or because it was made so.
+func Damaged(b []byte) bool {
+	if len(b) < HeaderSize || b[posMagic] != Magic {
+		return false
+	}
+	size := Header(b).Size()
+	return size >= HeaderSize && size <= len(b) && Batch{Header(b[:size])}.Verify() != nil
+}
+
 // Bytes is the batch as it goes over the wire and onto the disk. It aliases the batch.
 func (b Batch) Bytes() []byte { return b.Header }
 

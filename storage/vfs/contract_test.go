@@ -262,11 +262,15 @@ func TestFree(t *testing.T) {
 		if free := must[int64](t)(fsys.Free(dir)); free <= 0 {
 			t.Errorf("%d bytes are free", free)
 		}
-		_, err := fsys.Free(filepath.Join(dir, "none"))
-		if class(err, "none") != "not exist" {
-			t.Errorf("of no file: %v", err)
+		if free, total := must[int64](t)(fsys.Free(dir)), must[int64](t)(fsys.Total(dir)); total < free {
+			t.Errorf("%d bytes of %d are free", free, total)
 		}
-		if _, err = fsys.Open(""); class(err) != "not exist" {
+		for _, ask := range []func(string) (int64, error){fsys.Free, fsys.Total} {
+			if _, err := ask(filepath.Join(dir, "none")); class(err, "none") != "not exist" {
+				t.Errorf("of no file: %v", err)
+			}
+		}
+		if _, err := fsys.Open(""); class(err) != "not exist" {
 			t.Errorf("of no name: %v", err)
 		}
 		first := fsys.BootID()

@@ -371,6 +371,19 @@ func (c *Crashable) Free(name string) (int64, error) {
 	return c.room(), nil
 }
 
+// Total implements FS.
+func (c *Crashable) Total(name string) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.existing(name); err != nil {
+		return 0, pathError("statfs", name, err)
+	}
+	if c.capacity < 0 {
+		return math.MaxInt64, nil
+	}
+	return c.capacity, nil
+}
+
 func (c *Crashable) room() int64 {
 	if c.capacity < 0 {
 		return math.MaxInt64

@@ -30,6 +30,7 @@ const (
 	OpLock        Kind = "lock"
 	OpUnlock      Kind = "unlock"
 	OpFree        Kind = "free"
+	OpTotal       Kind = "total"
 	OpMakeSyncer  Kind = "makesyncer"
 	OpBulkSync    Kind = "bulksync"
 	OpCloseSyncer Kind = "closesyncer"
@@ -189,6 +190,13 @@ func (i *injected) Free(name string) (int64, error) {
 		return 0, err
 	}
 	return i.inner.Free(name)
+}
+
+func (i *injected) Total(name string) (int64, error) {
+	if err := i.ask(Op{Kind: OpTotal, Name: name}); err != nil {
+		return 0, err
+	}
+	return i.inner.Total(name)
 }
 
 // BulkSync says that there is no Syncer if the hook fails it, since it has no other way to fail.

@@ -54,6 +54,7 @@ func everything(fsys FS) (err error) {
 	do(func() error { _, err := fsys.ReadDir("d"); return err })
 	do(func() error { _, err := fsys.Stat("d/b"); return err })
 	do(func() error { _, err := fsys.Free("d"); return err })
+	do(func() error { _, err := fsys.Total("d"); return err })
 	do(func() error {
 		s, ok := fsys.BulkSync("d")
 		if !ok {
@@ -102,6 +103,7 @@ syncdir d
 readdir d
 stat d/b
 free d
+total d
 makesyncer d
 bulksync d
 closesyncer d

@@ -131,8 +131,13 @@ func lockHolder(f io.ReaderAt) int {
 }
 
 func (osFS) Free(name string) (int64, error) {
-	free, err := sysFree(name)
+	free, _, err := sysSpace(name)
 	return free, pathError("statfs", name, err)
+}
+
+func (osFS) Total(name string) (int64, error) {
+	_, total, err := sysSpace(name)
+	return total, pathError("statfs", name, err)
 }
 
 func (osFS) BulkSync(dir string) (Syncer, bool) { return sysBulkSync(dir) }

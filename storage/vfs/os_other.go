@@ -28,6 +28,6 @@ func sysLock(*os.File) error {
 
 func sysFull(err error) error { return err }
 
-func sysFree(string) (int64, error) {
-	return 0, fmt.Errorf("free space is not known on this system: %w", errors.ErrUnsupported)
+func sysSpace(string) (free, total int64, err error) {
+	return 0, 0, fmt.Errorf("free space is not known on this system: %w", errors.ErrUnsupported)
 }

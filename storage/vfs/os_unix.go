@@ -61,16 +61,17 @@ func sysFull(err error) error {
 	return err
 }
 
-func sysFree(name string) (int64, error) {
+// sysSpace returns how many bytes a file system may still take, and how many it has in all.
+func sysSpace(name string) (free, total int64, err error) {
 	var st unix.Statfs_t
-	err := unix.Statfs(name, &st)
+	err = unix.Statfs(name, &st)
 	for err == syscall.EINTR {
 		err = unix.Statfs(name, &st)
 	}
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// The blocks that only the administrator may use are in Bfree but not in Bavail, which some systems let
 	// go below zero.
-	return max(0, int64(st.Bavail)) * blockUnit(&st), nil
+	return max(0, int64(st.Bavail)) * blockUnit(&st), int64(st.Blocks) * blockUnit(&st), nil
 }

@@ -132,14 +132,15 @@ func sysFull(err error) error {
 	return err
 }
 
-func sysFree(name string) (int64, error) {
+// sysSpace returns how many bytes a volume may still take, and how many it has in all.
+func sysSpace(name string) (free, total int64, err error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(path, &free, nil, nil); err != nil {
-		return 0, err
+	var available, all uint64
+	if err := windows.GetDiskFreeSpaceEx(path, &available, &all, nil); err != nil {
+		return 0, 0, err
 	}
-	return int64(min(free, 1<<63-1)), nil
+	return int64(min(available, 1<<63-1)), int64(min(all, 1<<63-1)), nil
 }

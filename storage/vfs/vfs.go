@@ -70,6 +70,8 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 	// Free returns how many bytes may still be written to the file system that holds name, which must exist.
 	Free(name string) (int64, error)
+	// Total returns how many bytes the file system that holds name, which must exist, has in all.
+	Total(name string) (int64, error)
 	// BulkSync returns a Syncer for the file system that holds the directory dir, and whether there is one:
 	// only some file systems can make many files durable with one call that can be relied on. The caller must
 	// close it.

@@ -67,6 +67,12 @@ type startForm struct {
 	ClusterID string `json:"clusterId"`
 }
 
+type surpassForm struct {
+	form
+	LeaderEpoch int32 `json:"leaderEpoch"`
+	ProducerID  int64 `json:"producerId"`
+}
+
 type producerIDsForm struct {
 	form
 	Count int64 `json:"count"`
@@ -92,6 +98,7 @@ const (
 	typeSetPartitions      = "SetPartitions"
 	typeSetBrokerConfigs   = "SetBrokerConfigs"
 	typeStart              = "Start"
+	typeSurpass            = "Surpass"
 	typeReserveProducerIDs = "ReserveProducerIDs"
 
 	typeSnapshot              = "Snapshot"
@@ -119,6 +126,8 @@ func encodeChange(change catalog.Change) ([]byte, error) {
 		return json.Marshal(brokerConfigsForm{named(typeSetBrokerConfigs), c.Broker, c.Configs})
 	case catalog.Start:
 		return json.Marshal(startForm{named(typeStart), c.ClusterID})
+	case catalog.Surpass:
+		return json.Marshal(surpassForm{named(typeSurpass), c.LeaderEpoch, c.ProducerID})
 	case catalog.ReserveProducerIDs:
 		return json.Marshal(producerIDsForm{named(typeReserveProducerIDs), c.Count})
 	}
@@ -213,6 +222,10 @@ func decodeFields(name string, value []byte) (catalog.Change, error) {
 		var f startForm
 		err := decodeInto(value, &f)
 		return catalog.Start{ClusterID: f.ClusterID}, err
+	case typeSurpass:
+		var f surpassForm
+		err := decodeInto(value, &f)
+		return catalog.Surpass{LeaderEpoch: f.LeaderEpoch, ProducerID: f.ProducerID}, err
 	case typeReserveProducerIDs:
 		var f producerIDsForm
 		err := decodeInto(value, &f)

@@ -36,6 +36,7 @@ func TestForms(t *testing.T) {
 		{catalog.SetBrokerConfigs{Broker: "1", Configs: map[string]string{"a": "b"}},
 			`{"type":"SetBrokerConfigs","version":1,"broker":"1","configs":{"a":"b"}}`},
 		{catalog.Start{ClusterID: "c"}, `{"type":"Start","version":1,"clusterId":"c"}`},
+		{catalog.Surpass{LeaderEpoch: 7, ProducerID: 4000}, `{"type":"Surpass","version":1,"leaderEpoch":7,"producerId":4000}`},
 		{catalog.ReserveProducerIDs{Count: 1000}, `{"type":"ReserveProducerIDs","version":1,"count":1000}`},
 	} {
 		text, err := encodeChange(test.change)
@@ -232,7 +233,7 @@ func FuzzDecodeChange(f *testing.F) {
 		catalog.CreateTopic{Name: "a", ID: fixedID(1), Partitions: 1, ReplicationFactor: 1, Configs: map[string]string{"a": "b"}},
 		catalog.DeleteTopic{ID: fixedID(1)}, catalog.PurgeTopic{ID: fixedID(1)}, catalog.SetTopicConfigs{ID: fixedID(1)},
 		catalog.SetPartitions{ID: fixedID(1), Partitions: 2}, catalog.SetBrokerConfigs{Broker: "1"}, catalog.Start{ClusterID: "c"},
-		catalog.ReserveProducerIDs{Count: 1},
+		catalog.ReserveProducerIDs{Count: 1}, catalog.Surpass{LeaderEpoch: 1, ProducerID: -1},
 	} {
 		text, err := encodeChange(change)
 		if err != nil {

@@ -24,7 +24,7 @@ func testRuntime() *coordinator.Runtime[group.Input] {
 		Machine: func(int32) coordinator.Machine[group.Input] {
 			return group.New(group.Options{
 				MinSession: time.Second, MaxSession: time.Minute, MaxSize: 10, OffsetsRetention: time.Hour,
-				OffsetsCheckInterval: time.Minute, MaxOffsetMetadata: 100, MaxRecordBytes: 1 << 20,
+				OffsetsCheckInterval: time.Minute, MaxOffsetMetadata: 100, MaxRecordBytes: func() int { return 1 << 20 },
 				MemberID: func(prefix string) string { return prefix },
 			})
 		},

@@ -17,8 +17,8 @@ type Describe struct {
 
 // List asks for the groups. The reply is a []kmsg.ListGroupsResponseGroup in order of their ids.
 type List struct {
-	States []string // none for all; letters may be of either case
-	Types  []string // likewise
+	States []string // none for all; letters may be of either case, with blanks around them
+	Types  []string // none for all; letters may be of either case
 }
 
 // Count asks how much there is. The reply is a Counts.
@@ -90,13 +90,17 @@ func (m *Machine) describe(req Describe) *kmsg.DescribeGroupsResponseGroup {
 func (m *Machine) list(req List) []kmsg.ListGroupsResponseGroup {
 	matches := func(filter []string, s string) bool {
 		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool {
-			return strings.EqualFold(strings.TrimSpace(f), s)
+			return strings.EqualFold(f, s)
 		})
+	}
+	states := make([]string, len(req.States))
+	for i, s := range req.States {
+		states[i] = strings.TrimSpace(s)
 	}
 	var all []kmsg.ListGroupsResponseGroup
 	for _, id := range m.groupIDs() {
 		g := m.groups[id]
-		if matches(req.States, g.state.String()) && matches(req.Types, g.kind.String()) {
+		if matches(states, g.state.String()) && matches(req.Types, g.kind.String()) {
 			all = append(all, kmsg.ListGroupsResponseGroup{
 				Group: id, ProtocolType: g.protocolType,
 				GroupState: g.state.String(), GroupType: g.kind.String(),

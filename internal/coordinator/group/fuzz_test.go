@@ -28,7 +28,8 @@ func FuzzCommands(f *testing.F) {
 		o := testOptions()
 		o.MaxSize = 2 + c.upTo(5)
 		o.InitialRebalanceDelay = time.Duration(c.upTo(2)) * 3 * time.Second
-		o.MaxRecordBytes = 250 + 1000*c.upTo(3)
+		maxRecord := 250 + 1000*c.upTo(3)
+		o.MaxRecordBytes = func() int { return maxRecord }
 		c.w = newWorld(t, o)
 		for n := 0; len(c.data) > 0 && n < 500; n++ {
 			c.next()

@@ -21,7 +21,7 @@ func testOptions() Options {
 	return Options{
 		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute, MaxSize: 1000,
 		OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute,
-		MaxOffsetMetadata: 4096, MaxRecordBytes: 1 << 20,
+		MaxOffsetMetadata: 4096, MaxRecordBytes: func() int { return 1 << 20 },
 	}
 }
 

@@ -12,8 +12,9 @@ type Options struct {
 	OffsetsCheckInterval  time.Duration // offsets.retention.check.interval.ms
 	MaxOffsetMetadata     int           // offset.metadata.max.bytes, which Kafka counts in UTF-16 units
 
-	// MaxRecordBytes bounds the record of a group, key and value. Who hands it in knows what the log takes as a batch.
-	MaxRecordBytes int
+	// MaxRecordBytes bounds the record of a group, key and value. Who hands it in knows what the log takes as a batch at
+	// the moment.
+	MaxRecordBytes func() int
 
 	// MemberID makes the id of a new member from its client id or, for a static one, from its instance id. Each must be
 	// new: Kafka's are the prefix, a dash and a random UUID.

@@ -113,7 +113,9 @@ func (s *script) beat(out *lines) {
 func (s *script) fresh() {
 	o := testOptions()
 	s.d.MaybeScanArgs(s.t, "max-size", &o.MaxSize)
-	s.d.MaybeScanArgs(s.t, "max-record", &o.MaxRecordBytes)
+	maxRecord := o.MaxRecordBytes()
+	s.d.MaybeScanArgs(s.t, "max-record", &maxRecord)
+	o.MaxRecordBytes = func() int { return maxRecord }
 	s.d.MaybeScanArgs(s.t, "max-metadata", &o.MaxOffsetMetadata)
 	o.InitialRebalanceDelay = s.duration("delay", "0s")
 	o.OffsetsRetention = s.duration("retention", "168h")
@@ -236,7 +238,7 @@ func (s *script) syncRequest(group string) any {
 	r := kmsg.NewPtrSyncGroupRequest()
 	r.Version, r.Group, r.MemberID = int16(s.number("v", 5)), group, s.str("member", "")
 	r.Generation, r.InstanceID = int32(s.number("generation", 1)), s.maybe("instance")
-	if r.Version >= 5 && !s.d.HasArg("bare") {
+	if r.Version >= 5 {
 		r.ProtocolType, r.Protocol = pointer(s.str("type", consumerProtocol)), pointer(s.str("protocol", "range"))
 	}
 	for _, a := range s.list("assign") {

@@ -27,9 +27,6 @@ func (m *Machine) sync(t coordinator.Token, req *kmsg.SyncGroupRequest) {
 
 // checkSync returns the group and the member that a SyncGroup speaks for, or why it cannot be served.
 func (m *Machine) checkSync(req *kmsg.SyncGroupRequest) (*group, *member, *kerr.Error) {
-	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
-		return nil, nil, kerr.InconsistentGroupProtocol
-	}
 	if err := checkGroupID(req.Group); err != nil {
 		return nil, nil, err
 	}
@@ -89,7 +86,7 @@ func (m *Machine) assign(g *group, assignment []kmsg.SyncGroupRequestGroupAssign
 
 // tooLarge says whether a record of a group exceeds what may be written.
 func (m *Machine) tooLarge(r coordinator.Record) bool {
-	return len(r.Key)+len(r.Value) > m.opts.MaxRecordBytes
+	return len(r.Key)+len(r.Value) > m.opts.MaxRecordBytes()
 }
 
 // assigned is the answer to a member of a stable group.

@@ -87,14 +87,14 @@ func (h *Handler) Stats() (s Stats) {
 func (h *Handler) Handle(ctx context.Context, r *server.Request) (server.Response, error) {
 	req := r.Message.(*kmsg.FetchRequest)
 	if isFromFollower(req) {
-		return refuseFollower(req), nil
+		return h.refuseFollower(r), nil
 	}
 	byID := req.Version >= topicIDVersion
 	x, err := h.sessions.begin(time.Now(), req.SessionID, req.SessionEpoch, byID, wanted(req), forgotten(req))
 	if err != nil {
 		return &protocol.FetchResponse{Err: codeOf(err).Code}, nil
 	}
-	p := newPlan(h.config.Topics(), x.targets, h.config.Lookup)
+	p := newPlan(h.config.Topics(), byID, x.targets, h.config.Lookup)
 	p.readCommitted = req.IsolationLevel == 1
 	p.maxBytes = max(0, min(int(req.MaxBytes), h.config.MaxBytes()))
 	p.minBytes = min(int(req.MinBytes), p.maxBytes)
@@ -114,7 +114,7 @@ func wanted(req *kmsg.FetchRequest) []target {
 				key:              keyOf(req.Version, t.Topic, t.TopicID, p.Partition),
 				offset:           record.Offset(p.FetchOffset),
 				maxBytes:         p.PartitionMaxBytes,
-				currentEpoch:     p.CurrentLeaderEpoch,
+				currentEpoch:     max(p.CurrentLeaderEpoch, -1), // as in Kafka, for this API alone
 				lastFetchedEpoch: p.LastFetchedEpoch,
 			})
 		}
@@ -150,20 +150,40 @@ func isFromFollower(req *kmsg.FetchRequest) bool {
 
 // refuseFollower answers as a leader does to a replica that is not one of its partition's (Partition.fetchRecords), which
 // none is here. It keeps no session.
-func refuseFollower(req *kmsg.FetchRequest) *protocol.FetchResponse {
+func (h *Handler) refuseFollower(r *server.Request) *protocol.FetchResponse {
+	req := r.Message.(*kmsg.FetchRequest)
+	p := newPlan(h.config.Topics(), req.Version >= topicIDVersion, wanted(req), h.config.Lookup)
 	resp := &protocol.FetchResponse{}
-	for _, t := range req.Topics {
-		topic := protocol.FetchTopic{Name: t.Topic, ID: t.TopicID}
-		for _, p := range t.Partitions {
-			err := kerr.NotLeaderForPartition
-			if p.CurrentLeaderEpoch >= 0 {
-				err = kerr.UnknownLeaderEpoch
+	for i := range p.readings {
+		reading := &p.readings[i]
+		var leader placement.Leader
+		if reading.source != nil {
+			leader = h.config.View.Leader(reading.topicID, reading.key.partition)
+			switch epoch := reading.currentEpoch; {
+			case epoch < 0:
+				reading.err = kerr.NotLeaderForPartition
+			case epoch < leader.Epoch:
+				reading.err = kerr.FencedLeaderEpoch
+			default:
+				reading.err = kerr.UnknownLeaderEpoch
 			}
-			topic.Partitions = append(topic.Partitions, protocol.NewFetchPartition(p.Partition, err.Code))
 		}
-		resp.Topics = append(resp.Topics, topic)
+		part := reading.answer(req.Version, false)
+		if req.Version >= leaderHintVersion && leaderMoved(reading.err) {
+			part.CurrentLeader = &protocol.LeaderEpoch{LeaderID: leader.NodeID, LeaderEpoch: leader.Epoch}
+		}
+		addPartition(resp, reading, part)
 	}
 	return resp
+}
+
+// addPartition adds the answer for one partition. Partitions of a topic that follow each other share an entry.
+func addPartition(resp *protocol.FetchResponse, r *reading, part protocol.FetchPartition) {
+	if n := len(resp.Topics); n == 0 || resp.Topics[n-1].ID != r.topicID || resp.Topics[n-1].Name != r.topic {
+		resp.Topics = append(resp.Topics, protocol.FetchTopic{Name: r.topic, ID: r.topicID})
+	}
+	topic := &resp.Topics[len(resp.Topics)-1]
+	topic.Partitions = append(topic.Partitions, part)
 }
 
 // answer turns what was read into the response. The chunks are its from here on.
@@ -189,11 +209,7 @@ func (h *Handler) answer(r *server.Request, x *exchange, p *plan) *protocol.Fetc
 		if r.Version >= leaderHintVersion && leaderMoved(reading.err) {
 			part.CurrentLeader = leaders.add(h.config.View.Leader(reading.topicID, reading.key.partition))
 		}
-		if n := len(resp.Topics); n == 0 || resp.Topics[n-1].ID != reading.topicID || resp.Topics[n-1].Name != reading.topic {
-			resp.Topics = append(resp.Topics, protocol.FetchTopic{Name: reading.topic, ID: reading.topicID})
-		}
-		topic := &resp.Topics[len(resp.Topics)-1]
-		topic.Partitions = append(topic.Partitions, part)
+		addPartition(resp, reading, part)
 	}
 	resp.Nodes = leaders.endpoints(h.config.View.Brokers(r.Client.Listener))
 	return resp
@@ -206,7 +222,11 @@ func (r *reading) answer(version int16, readCommitted bool) protocol.FetchPartit
 		if r.err == kerr.KafkaStorageError && version < storageErrorVersion {
 			code = kerr.NotLeaderForPartition.Code // which old clients know, and try again on
 		}
-		return protocol.NewFetchPartition(r.key.partition, code)
+		p := protocol.NewFetchPartition(r.key.partition, code)
+		if r.err == kerr.UnknownTopicOrPartition || r.err == kerr.UnknownTopicID {
+			p.Aborted = []protocol.AbortedTransaction{} // as Kafka says of what is not there, and of nothing else
+		}
+		return p
 	}
 	p := protocol.NewFetchPartition(r.key.partition, 0)
 	p.HighWatermark = int64(r.result.HighWatermark)

@@ -123,6 +123,8 @@ func TestFollowerIsRefused(t *testing.T) {
 			req.Topics[0].Partitions[0].CurrentLeaderEpoch = leaderEpoch
 			s.expect(s.fetch(t.Context(), req), "a", 0, kerr.UnknownLeaderEpoch)
 		}
+		req.Topics[0].Partitions[0].Partition = 1
+		s.expect(s.fetch(t.Context(), req), "a", 1, kerr.UnknownTopicOrPartition)
 		if st := s.Stats(); st.Sessions != 0 {
 			t.Error("a follower has got a session")
 		}

@@ -46,13 +46,13 @@ type reading struct {
 	result partition.ReadResult
 }
 
-// newPlan finds the partitions. That a topic or partition does not exist is the reading's error.
-func newPlan(image Topics, targets []target, lookup Lookup) *plan {
+// newPlan finds the partitions, by topic id or by name. That a topic or partition does not exist is the reading's error.
+func newPlan(image Topics, byID bool, targets []target, lookup Lookup) *plan {
 	p := &plan{readings: make([]reading, len(targets))}
 	for i, t := range targets {
 		r := &p.readings[i]
 		r.target = t
-		topic, err := r.resolve(image)
+		topic, err := r.resolve(image, byID)
 		switch {
 		case err != nil:
 			r.err = err
@@ -74,8 +74,8 @@ func newPlan(image Topics, targets []target, lookup Lookup) *plan {
 
 // resolve finds the topic. A session keeps the name which an id had, as Kafka's does: once the topic is deleted the
 // client is told that the name is unknown, and that the id is the wrong one if the name has been taken again.
-func (r *reading) resolve(image Topics) (*catalog.Topic, *kerr.Error) {
-	if r.key.topicID == ([16]byte{}) {
+func (r *reading) resolve(image Topics, byID bool) (*catalog.Topic, *kerr.Error) {
+	if !byID {
 		r.topic = r.key.topic
 		topic, ok := image.Topic(r.topic)
 		if !ok {
@@ -211,7 +211,7 @@ func (r *reading) standing() standing {
 	}
 	return standing{
 		hasRecords:    r.result.Chunk.Length > 0,
-		failed:        r.result.Diverging != nil,
+		diverges:      r.result.Diverging != nil,
 		highWatermark: int64(r.result.HighWatermark),
 		logStart:      int64(r.result.LogStart),
 	}

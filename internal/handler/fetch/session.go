@@ -43,7 +43,8 @@ type target struct {
 // partition for which it would repeat the last one.
 type standing struct {
 	hasRecords    bool
-	failed        bool // or diverging
+	failed        bool
+	diverges      bool
 	highWatermark int64
 	logStart      int64
 }
@@ -167,7 +168,7 @@ func (s *session) settle(epoch int32, targets []target, found func(i int) standi
 
 // tell reports whether the client must be told of f, and remembers that it was.
 func (m *member) tell(f standing) bool {
-	news := f.hasRecords || f.failed || f.highWatermark != m.highWatermark || f.logStart != m.logStart
+	news := f.hasRecords || f.failed || f.diverges || f.highWatermark != m.highWatermark || f.logStart != m.logStart
 	m.highWatermark, m.logStart = f.highWatermark, f.logStart
 	if f.failed {
 		m.highWatermark = -1 // so that the partition is told of again when it has recovered

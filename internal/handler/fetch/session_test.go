@@ -104,8 +104,9 @@ func TestSessionTellsNewsOnly(t *testing.T) {
 		{"the error again", standing{failed: true, highWatermark: -1, logStart: -1}, true},
 		{"recovered", standing{highWatermark: 11, logStart: 5}, true},
 		{"as before", standing{highWatermark: 11, logStart: 5}, false},
-		{"diverging", standing{failed: true, highWatermark: 11, logStart: 5}, true},
-		{"diverging no more", standing{highWatermark: 11, logStart: 5}, true},
+		{"diverging", standing{diverges: true, highWatermark: 11, logStart: 5}, true},
+		{"diverging still", standing{diverges: true, highWatermark: 11, logStart: 5}, true},
+		{"diverging no more", standing{highWatermark: 11, logStart: 5}, false},
 	}
 	c := newCache(1, 10)
 	id := open(t, c, moment, want("a", 0, 0))
