@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -38,10 +37,7 @@ type alterer struct {
 	log    zerolog.Logger
 	broker context.Context // that commits run under
 	nodeID int32
-	store  interface {
-		Image() *catalog.Image
-		Commit(ctx context.Context, at int64, changes ...catalog.Change) (*catalog.Image, error)
-	}
+	store  catalogStore
 	config func() *config.Layers
 }
 
@@ -62,36 +58,30 @@ func (a *alterer) alter(alterations []alteration, validateOnly bool) {
 			alterations[i].err = alterations[i].check()
 		}
 	}
-	for {
-		image := a.store.Image()
-		judged := slices.Clone(alterations)
-		outcomes := a.judge(image, judged)
-		if validateOnly || len(outcomes) == 0 {
-			copy(alterations, judged)
-			return
-		}
-		changes := make([]catalog.Change, len(outcomes))
-		for i, o := range outcomes {
-			changes[i] = o.change
-		}
-		_, err := a.store.Commit(a.broker, image.Version(), changes...)
-		var conflict *catalog.ConflictError
-		if errors.As(err, &conflict) {
-			continue // somebody was faster; judge anew
-		}
-		if err != nil {
-			a.log.Error().Err(err).Int("resources", len(outcomes)).Msg("configs could not be altered")
-		}
+	var judged []alteration
+	var outcomes []outcome
+	_, err := commitJudged(a.broker, a.store, func(image *catalog.Image) (changes []catalog.Change) {
+		judged = slices.Clone(alterations)
+		outcomes = a.judge(image, judged)
 		for _, o := range outcomes {
-			if err != nil {
-				o.of.err = plain(errorOf(err))
-			} else {
-				a.logAltered(o)
+			if !validateOnly {
+				changes = append(changes, o.change)
 			}
 		}
-		copy(alterations, judged)
-		return
+		return changes
+	})
+	if err != nil {
+		a.log.Error().Err(err).Int("resources", len(outcomes)).Msg("configs could not be altered")
 	}
+	for _, o := range outcomes {
+		switch {
+		case err != nil:
+			o.of.err = plain(errorOf(err))
+		case !validateOnly:
+			a.logAltered(o)
+		}
+	}
+	copy(alterations, judged)
 }
 
 // refuseRepeated refuses resources that a request names more than once.

@@ -2,7 +2,7 @@ package handler
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -18,12 +18,9 @@ import (
 type createPartitions struct {
 	log    zerolog.Logger
 	broker context.Context // that commits run under
-	store  interface {
-		Image() *catalog.Image
-		Commit(ctx context.Context, at int64, changes ...catalog.Change) (*catalog.Image, error)
-	}
-	room *partitionLimit
-	view interface {
+	store  catalogStore
+	room   *partitionLimit
+	view   interface {
 		Brokers(listener string) []placement.Broker
 	}
 }
@@ -69,37 +66,36 @@ func growthsIn(req *kmsg.CreatePartitionsRequest) []growth {
 // grow lets all topics grow that can, in one commit, and completes all growths; with validateOnly it only does the
 // latter.
 func (h *createPartitions) grow(brokers []placement.Broker, growths []growth, validateOnly bool) {
-	for {
-		image := h.store.Image()
-		judged := append([]growth(nil), growths...)
+	var judged []growth
+	_, err := commitJudged(h.broker, h.store, func(image *catalog.Image) []catalog.Change {
+		judged = slices.Clone(growths)
 		changes := h.judge(image, brokers, judged)
-		var err error
-		if !validateOnly && len(changes) > 0 {
-			_, err = h.store.Commit(h.broker, image.Version(), changes...)
-			var conflict *catalog.ConflictError
-			if errors.As(err, &conflict) {
-				continue // somebody was faster; judge anew
-			}
-			if err != nil {
-				h.log.Error().Err(err).Int("topics", len(changes)).Msg("partitions could not be created")
-			}
+		if validateOnly {
+			return nil
 		}
-		var refusals []*apiError
-		for i := range judged {
-			g := &judged[i]
-			switch {
-			case g.err != nil:
-				refusals = append(refusals, g.err)
-			case err != nil:
-				g.err = plain(errorOf(err))
-			case !validateOnly:
-				h.log.Info().Str("topic", g.topic.Name).Int32("from", g.topic.Partitions).Int32("to", g.asked.Count).Msg("partitions created")
-			}
+		return changes
+	})
+	var refusals []*apiError
+	grown := 0
+	for i := range judged {
+		g := &judged[i]
+		if g.err != nil {
+			refusals = append(refusals, g.err)
+			continue
 		}
-		h.room.note(refusals)
-		copy(growths, judged)
-		return
+		grown++
+		switch {
+		case err != nil:
+			g.err = plain(errorOf(err))
+		case !validateOnly:
+			h.log.Info().Str("topic", g.topic.Name).Int32("from", g.topic.Partitions).Int32("to", g.asked.Count).Msg("partitions created")
+		}
 	}
+	if err != nil {
+		h.log.Error().Err(err).Int("topics", grown).Msg("partitions could not be created")
+	}
+	h.room.note(refusals)
+	copy(growths, judged)
 }
 
 // judge completes the growths with what speaks against them and returns the changes that the others are.

@@ -2,7 +2,7 @@ package handler
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,10 +23,7 @@ const (
 type deleteTopics struct {
 	log    zerolog.Logger
 	broker context.Context // that commits run under
-	store  interface {
-		Image() *catalog.Image
-		Commit(ctx context.Context, at int64, changes ...catalog.Change) (*catalog.Image, error)
-	}
+	store  catalogStore
 	config func() *config.Layers
 }
 
@@ -101,32 +98,27 @@ func deletionsIn(req *kmsg.DeleteTopicsRequest) []deletion {
 
 // delete deletes the topics that nothing speaks against, in one commit, and completes all deletions.
 func (h *deleteTopics) delete(deletions []deletion) {
-	for {
-		image := h.store.Image()
-		judged := append([]deletion(nil), deletions...)
-		changes := findDeletions(image, judged)
-		if len(changes) == 0 {
-			copy(deletions, judged)
-			return
+	var judged []deletion
+	_, err := commitJudged(h.broker, h.store, func(image *catalog.Image) []catalog.Change {
+		judged = slices.Clone(deletions)
+		return findDeletions(image, judged)
+	})
+	gone := 0
+	for i := range judged {
+		d := &judged[i]
+		if d.err != nil {
+			continue
 		}
-		_, err := h.store.Commit(h.broker, image.Version(), changes...)
-		var conflict *catalog.ConflictError
-		if errors.As(err, &conflict) {
-			continue // somebody was faster; judge anew
+		if gone++; err != nil {
+			d.err = plain(errorOf(err))
+		} else {
+			h.log.Info().Str("topic", *d.name).Str("id", catalog.FormatID(d.id)).Msg("topic deleted")
 		}
-		for i := range judged {
-			if d := &judged[i]; d.err == nil && err != nil {
-				d.err = plain(errorOf(err))
-			} else if d.err == nil {
-				h.log.Info().Str("topic", *d.name).Str("id", catalog.FormatID(d.id)).Msg("topic deleted")
-			}
-		}
-		if err != nil {
-			h.log.Error().Err(err).Int("topics", len(changes)).Msg("topics could not be deleted")
-		}
-		copy(deletions, judged)
-		return
 	}
+	if err != nil {
+		h.log.Error().Err(err).Int("topics", gone).Msg("topics could not be deleted")
+	}
+	copy(deletions, judged)
 }
 
 // findDeletions completes names and ids and returns the changes that delete the topics.

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -65,10 +64,7 @@ type creation struct {
 type topicCreator struct {
 	log    zerolog.Logger
 	broker context.Context // that commits run under
-	store  interface {
-		Image() *catalog.Image
-		Commit(ctx context.Context, at int64, changes ...catalog.Change) (*catalog.Image, error)
-	}
+	store  catalogStore
 	config func() *config.Layers
 	room   *partitionLimit
 	view   interface {
@@ -80,31 +76,28 @@ type topicCreator struct {
 // validateOnly it only says what would. When it returns the partitions are open: what the commit's watchers do to that
 // end is done before the commit returns. The listener is the client's, whose view of the brokers counts.
 func (c *topicCreator) create(listener string, specs []topicSpec, validateOnly bool) (*catalog.Image, []creation) {
-	for {
-		image := c.store.Image()
-		results, changes := c.judge(image, listener, specs)
-		if validateOnly || len(changes) == 0 {
-			c.room.note(errorsOf(results))
-			return image, results
+	var results []creation
+	var changes []catalog.Change
+	image, err := commitJudged(c.broker, c.store, func(image *catalog.Image) []catalog.Change {
+		if results, changes = c.judge(image, listener, specs); validateOnly {
+			return nil
 		}
-		next, err := c.store.Commit(c.broker, image.Version(), changes...)
-		var conflict *catalog.ConflictError
-		switch {
-		case err == nil:
-			c.logCreated(results)
-			c.room.note(errorsOf(results))
-			return next, results
-		case errors.As(err, &conflict):
-			continue // somebody was faster; judge anew
-		}
+		return changes
+	})
+	if err != nil {
 		c.log.Error().Err(err).Int("topics", len(changes)).Msg("topics could not be created")
 		for i := range results {
 			if results[i].err == nil {
 				results[i].err = plain(errorOf(err))
 			}
 		}
-		return c.store.Image(), results
+		return image, results
 	}
+	if !validateOnly && len(changes) > 0 {
+		c.logCreated(results)
+	}
+	c.room.note(errorsOf(results))
+	return image, results
 }
 
 func errorsOf(results []creation) []*apiError {
