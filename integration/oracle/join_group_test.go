@@ -46,37 +46,19 @@ func joinCases() []oneCase {
 			g := c.group("g")
 			leader := c.alone(g, nil)
 			second, third := c.newMember(g, nil), c.newMember(g, nil)
-			entering := []*pending[*kmsg.JoinGroupResponse]{second.enter()}
-			c.until(g, "PreparingRebalance", 2)
-			entering = append(entering, third.enter())
-			c.until(g, "PreparingRebalance", 3)
-			entered := leader.enter()
-			second.entered(entering[0])
-			third.entered(entering[1])
-			leader.entered(entered)
+			c.rebalance(leader, second, third)
 		}},
 		{name: "the protocol that all have in common", api: kmsg.JoinGroup, run: func(c *client) {
 			g := c.group("g")
 			leader := c.alone(g, offers("range", "sticky", "cooperative-sticky"))
 			follower := c.newMember(g, offers("cooperative-sticky", "roundrobin"))
-			entering := follower.enter()
-			c.until(g, "PreparingRebalance", 2)
-			entered := leader.enter()
-			follower.entered(entering)
-			leader.entered(entered)
+			c.rebalance(leader, follower)
 		}},
 		{name: "the protocol that most prefer", api: kmsg.JoinGroup, run: func(c *client) {
 			g := c.group("g")
 			leader := c.alone(g, offers("range", "sticky"))
 			second, third := c.newMember(g, offers("sticky", "range")), c.newMember(g, offers("roundrobin", "sticky", "range"))
-			entering := []*pending[*kmsg.JoinGroupResponse]{second.enter()}
-			c.until(g, "PreparingRebalance", 2)
-			entering = append(entering, third.enter())
-			c.until(g, "PreparingRebalance", 3)
-			entered := leader.enter()
-			second.entered(entering[0])
-			third.entered(entering[1])
-			leader.entered(entered)
+			c.rebalance(leader, second, third)
 		}},
 		{name: "a protocol that is named twice", api: kmsg.JoinGroup, run: func(c *client) {
 			g := c.group("g")
@@ -344,4 +326,19 @@ func joinRefusals() []oneCase {
 			m.beats()
 		}},
 	}
+}
+
+// rebalance has others join the leader's group, one after the other, and then the leader join again.
+func (c *client) rebalance(leader *member, others ...*member) {
+	c.t.Helper()
+	var entering []*pending[*kmsg.JoinGroupResponse]
+	for _, m := range others {
+		entering = append(entering, m.enter())
+		c.until(leader.group(), "PreparingRebalance", 1+len(entering))
+	}
+	entered := leader.enter()
+	for i, m := range others {
+		m.entered(entering[i])
+	}
+	leader.entered(entered)
 }
