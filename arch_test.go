@@ -39,7 +39,7 @@ var floors = map[string]int{
 	"protocol":                    1,
 	"storage":                     1,
 	"integration/history":         0,
-	"integration/kafka":           0,
+	"integration/kafka":           1,
 	"integration/proc":            0,
 	"integration/oracle":          8,
 	"storage/record":              0,

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/integration/proc"
 )
 
 // How long a node may take.
@@ -57,9 +58,12 @@ func (k *Kafka) Start(ctx context.Context, dir string, settings ...string) (*Nod
 }
 
 func (k *Kafka) launch(ctx context.Context, dir string, settings []string) (*Node, error) {
-	addrs, err := freeAddrs(2)
-	if err != nil {
-		return nil, err
+	var addrs [2]string // clients', and the controller's
+	for i := range addrs {
+		var err error
+		if addrs[i], err = proc.FreeAddr(); err != nil {
+			return nil, err
+		}
 	}
 	n := &Node{Addr: addrs[0], Data: filepath.Join(dir, "data"), log: filepath.Join(dir, "kafka.log")}
 	properties := filepath.Join(dir, "server.properties")
@@ -188,17 +192,4 @@ func (n *Node) Stop() error {
 func (n *Node) Kill() {
 	n.cmd.Process.Kill()
 	<-n.ended
-}
-
-// freeAddrs returns so many addresses on which nobody listens.
-func freeAddrs(count int) (addrs []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // when there are all of them: so no two are the same
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }
