@@ -23,8 +23,9 @@ func (l *Log) Close() error {
 	l.takeTurn(ctx)
 	defer l.giveTurn()
 	if err == nil {
-		// Without a checkpoint the next open reads more; that is no reason to call the end of a full disk's log unclean.
-		if err = l.closeHot(end); IsFull(err) {
+		// Without a checkpoint the next open reads more; that is no reason to call the end of a log unclean whose disk
+		// is full, or that closes beside others who hold the last descriptors.
+		if err = l.closeHot(end); IsFull(err) || isOutOfDescriptors(err) {
 			err = nil
 		}
 	}

@@ -19,10 +19,14 @@ type frugalFS struct {
 func frugally[T any](h *handles, open func() (T, error)) (T, error) {
 	for {
 		v, err := open()
-		if err == nil || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) || !h.shed() {
+		if err == nil || !isOutOfDescriptors(err) || !h.shed() {
 			return v, err
 		}
 	}
+}
+
+func isOutOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 func (f *frugalFS) Open(name string) (vfs.File, error) {
