@@ -59,13 +59,32 @@ await drive({
     await consumer.close(true)
   },
 
+  // It commits for itself. The client meets the refusal of a commit that a rebalance has overtaken with yet another JoinGroup,
+  // in the middle of the one that is under way; that is a rebalance again, and so it can go on for ever.
   async group(bootstrap, { topic, group }) {
     const consumer = consumerOf(bootstrap, group, { retries: 20 }) // a second each; by default it gives up after three
     const stream = await consumer.consume({
-      topics: [topic], mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST, autocommit: 200
+      topics: [topic], mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST, autocommit: false
     })
+    const latest = new Map() // of each partition, not yet committed
+    let settled = true
+    consumer.on('consumer:group:rebalance', () => { settled = false; latest.clear() })
+    consumer.on('consumer:group:join', () => { settled = true; latest.clear() })
+    async function commit() {
+      const messages = [...latest.values()]
+      latest.clear()
+      await Promise.all(messages.map(message => message.commit()))
+    }
+    let committing = Promise.resolve()
+    const timer = setInterval(() => { if (settled) committing = committing.then(commit) }, 200)
     stdinClosed().then(() => stream.close())
-    for await (const message of stream) show(message)
+    for await (const message of stream) {
+      show(message)
+      latest.set(message.partition, message)
+    }
+    clearInterval(timer)
+    await committing
+    await commit()
     await consumer.close()
   },
 
