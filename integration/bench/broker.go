@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -40,13 +42,19 @@ func (b *broker) cpu() float64 {
 }
 
 // memory returns what the broker has resident of its own, in MiB: without the pages of files that it has mapped.
-func (b *broker) memory() float64 {
+func (b *broker) memory() float64 { return b.status("RssAnon:") }
+
+// resident returns all that the broker has resident, in MiB, its program and mapped files included.
+func (b *broker) resident() float64 { return b.status("VmRSS:") }
+
+// status returns a figure in KiB of the process, in MiB.
+func (b *broker) status(name string) float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib / 1024
 		}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures the broker from outside, in one run and beside the limits that it is to keep: what it does a
 // second, what it takes of the processor and of memory, and what a bare program takes for the same.
 //
@@ -35,6 +37,12 @@ type stage struct {
 
 func benchmarks() []benchmark {
 	return []benchmark{
+		{"produce", measureProduce},
+		{"fetch", measureFetch},
+		{"small", measureSmall},
+		{"idle", measureIdle},
+		{"start", measureStart},
+		{"recovery", measureRecovery},
 		{"commits", measureCommits},
 		{"members", measureMembers},
 		{"groups", measureGroups},

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +87,8 @@ type conn struct {
 	lastActive atomic.Int64 // on the server's clock: last request received or answered
 
 	// The reader's own.
-	in       *bufio.Reader
+	in       inbox
+	wide     *claim          // for the inbox's large buffer; nil while it has none
 	deadline time.Duration   // for reading, on the server's clock; what the socket was told last
 	stopping <-chan struct{} // the server's; nil when the reader no longer cares
 }
@@ -108,7 +108,7 @@ func newConn(s *Server, l *listener, socket net.Conn, ip netip.Addr) *conn {
 		dead:     make(chan struct{}),
 		calls:    make(chan *call, s.config.QueueDepth),
 		progress: make(chan struct{}, 1),
-		in:       bufio.NewReaderSize(socket, readBuffer),
+		in:       newInbox(socket, readBuffer),
 		stopping: s.stopping,
 	}
 	if tcp, ok := socket.(*net.TCPConn); ok {
@@ -140,6 +140,8 @@ func (c *conn) serve() {
 	}
 	c.abort(reason)
 	close(c.calls)
+	c.in.begin = c.in.end
+	c.narrow()
 	writer.Wait()
 }
 

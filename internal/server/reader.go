@@ -126,7 +126,8 @@ func (c *conn) hasRoom(h head) bool {
 
 // readRequest reads the frame and makes a call of it; nil if nobody is there to answer to. Nothing refers to the frame's bytes afterwards.
 //
-// A body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
+// As long as memory is plenty, a request for Begin comes through a wide inbox, together with those behind it. Otherwise
+// a body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
 // the buffer is full: who sends nothing, or a byte a second, holds no memory but his own. Bodies of usual size that are
 // for Begin and have arrived have a budget of their own, which nobody can hold by being slow; so they do not wait behind
 // those who are.
@@ -135,11 +136,19 @@ func (c *conn) readRequest(h head) (k *call, err error) {
 	if h.row.Query && c.ctx.Err() != nil {
 		return nil, c.skip(whole)
 	}
-	b, err := c.peek(min(whole, readBuffer))
+	if h.row.Begin != nil && whole > readBuffer {
+		c.widen(whole)
+	}
+	var b []byte
+	if c.wide != nil && whole <= len(c.in.b) {
+		b, err = c.gather(whole)
+	} else {
+		b, err = c.peek(min(whole, readBuffer))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if whole <= readBuffer {
+	if whole <= len(b) {
 		k, err = c.start(h, b[protocol.PrefixSize:], nil)
 		c.in.Discard(whole) // was peeked, cannot fail
 		return k, err
@@ -286,6 +295,7 @@ func (c *conn) enqueue(k *call) {
 func (c *conn) peek(n int) ([]byte, error) {
 	for {
 		if c.in.Buffered() < n {
+			c.narrow()
 			if err := c.checkIdle(); err != nil {
 				return nil, err
 			}
