@@ -134,13 +134,16 @@ func measureRecovery(ctx context.Context, s stage, t *table) error {
 }
 
 // timeStart starts a broker that was stopped or killed and returns how long it took until a connection was accepted.
-func (b *broker) timeStart(ctx context.Context) (time.Duration, error) {
+func (b *broker) timeStart(ctx context.Context) (time.Duration, error) { return timeStart(ctx, b) }
+
+// timeStart starts a server that was stopped or killed and returns how long it took until a connection was accepted.
+func timeStart(ctx context.Context, s subject) (time.Duration, error) {
 	began, listening := time.Now(), make(chan time.Duration, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
-			if conn, err := net.Dial("tcp", b.Addr); err == nil {
+			if conn, err := net.Dial("tcp", s.addr()); err == nil {
 				listening <- time.Since(began)
 				conn.Close()
 				return
@@ -148,7 +151,7 @@ func (b *broker) timeStart(ctx context.Context) (time.Duration, error) {
 			time.Sleep(100 * time.Microsecond)
 		}
 	}()
-	if err := b.Start(ctx); err != nil {
+	if err := s.again(ctx); err != nil {
 		return 0, err
 	}
 	return <-listening, nil
