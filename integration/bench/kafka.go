@@ -18,6 +18,7 @@ const (
 	comparedBytes = 1 << 30 // of each load
 	readTimes     = 4       // how often a load reads it all, so that little CPU adds up to a figure
 	comparedParts = 4       // partitions, and connections
+	warmUps       = 2       // runs that do not count: Java compiles what it finds to be used much
 )
 
 // subject is a server that is measured beside another one: Segue's, or Apache Kafka's. Its methods are for one goroutine
@@ -59,7 +60,7 @@ func (s stage) subjects() []func(ctx context.Context) (subject, error) {
 type compared struct {
 	produce, large, small costed
 	memory                float64       // MiB, the most after any of the loads
-	start                 time.Duration // with what the loads left, after a clean stop
+	start                 time.Duration // after a clean stop, with nothing there
 }
 
 // perCPU is MiB for each CPU second.
@@ -71,9 +72,6 @@ func cheaper(a, b costed) bool { return a.cpuPerGiB() < b.cpuPerGiB() }
 func measureKafka(ctx context.Context, s stage, t *table) error {
 	if s.kafka == nil {
 		return nil
-	}
-	if err := touchMemory(); err != nil {
-		return err
 	}
 	var came []compared
 	for _, start := range s.subjects() {
@@ -137,16 +135,17 @@ func compare(ctx context.Context, s subject) (c compared, err error) {
 	return c, err
 }
 
-// cost makes a topic, has a load fill it if there is one, and measures another. The first run does not count: Java
-// compiles what it finds to be used much.
-func (c *compared) cost(ctx context.Context, s subject, topic string, l load, fill *load) (costed, error) {
-	if err := makeTopic(s.addr(), topic, comparedParts, nil); err != nil {
-		return costed{}, err
+// cost makes a topic, has a load fill it if there is one, measures another, and deletes the topic: its pages are for
+// whoever comes next, who would otherwise get such as nobody has used yet.
+func (c *compared) cost(ctx context.Context, s subject, topic string, l load, fill *load) (kept costed, err error) {
+	if err := errors.Join(touchMemory(), makeTopic(s.addr(), topic, comparedParts, nil)); err != nil {
+		return kept, err
 	}
+	defer func() { err = errors.Join(err, dropTopic(s.addr(), topic)) }()
 	if fill != nil {
 		fill.addr = s.addr()
 		if _, err := fill.run(ctx); err != nil {
-			return costed{}, err
+			return kept, err
 		}
 	}
 	l.addr = s.addr()
@@ -157,8 +156,10 @@ func (c *compared) cost(ctx context.Context, s subject, topic string, l load, fi
 		c.memory = max(c.memory, got.memory)
 		return got, err
 	}
-	if _, err := once(); err != nil {
-		return costed{}, err
+	for range warmUps {
+		if _, err := once(); err != nil {
+			return kept, err
+		}
 	}
 	return best(cheaper, once)
 }
