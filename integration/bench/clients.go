@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,6 +29,9 @@ func (tr traffic) records() int { return clientBytes / tr.size }
 
 func (tr traffic) String() string {
 	text := fmt.Sprintf("%d bytes, %d partitions", tr.size, tr.partitions)
+	if tr.partitions == 1 {
+		text = strings.TrimSuffix(text, "s")
+	}
 	if tr.codec != uncompressed {
 		text += ", " + tr.codec
 	}
@@ -98,7 +102,7 @@ func measureClients(ctx context.Context, s stage, t *table) error {
 		if s.kafka != nil {
 			kafka = came[1][i].figures(what.traffic)
 		}
-		t.beside(what.name, came[0][i].figures(what.traffic), kafka, "MiB/s / records/s / CPU s/GiB")
+		t.beside(what.name, came[0][i].figures(what.traffic), kafka, "MiB/s, records/s, CPU s/GiB")
 	}
 	return nil
 }
