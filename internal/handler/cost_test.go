@@ -186,7 +186,7 @@ func (s *stage) drop(r *server.Request) {
 	var answer server.Response
 	var err error
 	if row.Begin != nil {
-		if pending := row.Begin(s.Context(), r); pending != nil {
+		if pending := s.begin(r); pending != nil {
 			answer, err = pending(s.Context())
 		}
 	} else {

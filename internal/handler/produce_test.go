@@ -272,7 +272,7 @@ func TestProduceWithoutAcks(t *testing.T) {
 	topic := s.create("a", 1)
 	good := to{"a", topic.ID, 0, build(t, 1, nil)}
 	r := s.request(produceRequest(0, good), 12)
-	if pending := s.rows[r.Key].Begin(t.Context(), r); pending != nil {
+	if pending := s.begin(r); pending != nil {
 		t.Error("an answer is announced")
 	}
 	if end := s.partition(topic, 0).Offsets().LogEnd; end != 1 {
@@ -312,7 +312,7 @@ func TestProduceWaits(t *testing.T) {
 					req.TimeoutMillis = test.timeout
 					begun := time.Now()
 					r := s.request(req, 12)
-					pending := s.rows[r.Key].Begin(t.Context(), r)
+					pending := s.begin(r)
 					for number := range int32(2) { // all is appended before anything is waited for
 						if end := s.partition(topic, number).Offsets().LogEnd; end != 1 {
 							t.Errorf("the log of partition %d ends at %d, want 1", number, end)
@@ -367,7 +367,7 @@ func TestProduceKeepsNothingOfTheBody(t *testing.T) {
 	s := newStage(t)
 	topic := s.create("a", 1)
 	r := s.request(produceRequest(-1, to{"a", topic.ID, 0, build(t, 1, nil)}), 13)
-	pending := s.rows[r.Key].Begin(t.Context(), r)
+	pending := s.begin(r)
 	clear(r.Body)
 	resp, err := s.finish(r, pending)
 	if err != nil {

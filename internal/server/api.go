@@ -48,10 +48,11 @@ type API struct {
 
 	// Handle answers a request. It is called by the connection's writer when all earlier requests are answered.
 	Handle Handler
-	// Begin lets a request take effect (Produce: appends). It is called by the connection's reader, as soon as all
-	// unanswered requests before it are pipelined. It must not keep Request.Body, or a slice of it. The Pending is
-	// called in turn, for the answer; a nil Pending means that no answer is owed.
-	Begin func(ctx context.Context, r *Request) Pending
+	// Begin lets requests that have come together take effect (Produce: appends), as if one after the other. It is called
+	// by the connection's reader, as soon as all unanswered requests before them are pipelined. It must not keep the
+	// slice, nor Request.Body, or a slice of that. It returns a Pending for each, which is called in turn, for the answer;
+	// a nil one means that no answer is owed.
+	Begin func(ctx context.Context, rs []*Request) []Pending
 }
 
 // Handler answers a request. Its context is the connection's: that it ended says that nobody will read the answer,

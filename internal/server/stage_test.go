@@ -87,12 +87,22 @@ func (g *stage) handle(ctx context.Context, r *Request) (Response, error) {
 	return g.outcome(ctx, r)
 }
 
-func (g *stage) begin(_ context.Context, r *Request) Pending {
+func (g *stage) begin(r *Request) Pending {
 	g.note("begin", r.CorrelationID)
 	g.mu.Lock()
 	g.bodies[r.CorrelationID] = bytes.Clone(r.Body)
 	g.mu.Unlock()
 	return func(ctx context.Context) (Response, error) { return g.outcome(ctx, r) }
+}
+
+// beginning makes a Begin of what is done with each request.
+func beginning(each func(r *Request) Pending) func(context.Context, []*Request) []Pending {
+	return func(_ context.Context, rs []*Request) (pendings []Pending) {
+		for _, r := range rs {
+			pendings = append(pendings, each(r))
+		}
+		return pendings
+	}
 }
 
 // reply is an empty answer to r.
@@ -104,7 +114,7 @@ func reply(r *Request) Response {
 
 func (g *stage) apis() []API {
 	return []API{
-		{Key: 0, Min: 3, Max: 8, Begin: g.begin},
+		{Key: 0, Min: 3, Max: 8, Begin: beginning(g.begin)},
 		{Key: 1, Min: 4, Max: 11, Pipelined: true, Handle: g.handle},
 		{Key: 3, Min: 0, Max: 8, Handle: g.handle},
 		{Key: 12, Min: 0, Max: 3, MaxFrame: 1000, Handle: g.handle},

@@ -250,8 +250,8 @@ func (h *memoryHandle) writable() error {
 }
 
 // Append implements partition.Log.
-func (h *memoryHandle) Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
-	if base, next, err = h.write(ctx, epoch, b); err != nil {
+func (h *memoryHandle) Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
+	if base, next, err = h.write(ctx, epoch, batches); err != nil {
 		return 0, 0, err
 	}
 	h.l.mu.Lock()
@@ -263,7 +263,7 @@ func (h *memoryHandle) Append(ctx context.Context, epoch int32, b record.Batch) 
 	return base, next, nil
 }
 
-func (h *memoryHandle) write(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (h *memoryHandle) write(ctx context.Context, epoch int32, batches []record.Batch) (base, next record.Offset, err error) {
 	if err := h.enter(ctx); err != nil {
 		return 0, 0, err
 	}
@@ -275,12 +275,14 @@ func (h *memoryHandle) write(ctx context.Context, epoch int32, b record.Batch) (
 	if epoch < l.lastEpoch {
 		return 0, 0, fmt.Errorf("append to %s at epoch %d: %w", l.id, epoch, storage.ErrStaleEpoch)
 	}
-	b.SetBaseOffset(l.end)
-	b.SetLeaderEpoch(epoch)
-	l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})
-	base, next = l.end, b.NextOffset()
-	l.lastEpoch, l.end = epoch, next
-	return base, next, nil
+	base = l.end
+	for _, b := range batches {
+		b.SetBaseOffset(l.end)
+		b.SetLeaderEpoch(epoch)
+		l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})
+		l.lastEpoch, l.end = epoch, b.NextOffset()
+	}
+	return base, l.end, nil
 }
 
 // Read implements partition.Log.
