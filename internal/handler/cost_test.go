@@ -187,7 +187,7 @@ func (s *stage) drop(r *server.Request) {
 	var err error
 	if row.Begin != nil {
 		if pending := s.begin(r); pending != nil {
-			answer, err = pending(s.Context())
+			answer, err = pending.Answer(s.Context())
 		}
 	} else {
 		answer, err = row.Handle(s.Context(), r)

@@ -79,7 +79,7 @@ func (h *produce) begin(_ context.Context, rs []*server.Request) []server.Pendin
 		if err != nil {
 			// As in Kafka, which has no answer to a request that it cannot read, and so none to versions 0 to 2.
 			err = fmt.Errorf("%w: %w", server.ErrDisconnect, err)
-			pendings[i] = func(context.Context) (server.Response, error) { return nil, err }
+			pendings[i] = refusal{err}
 			continue
 		}
 		p := &pendingProduce{h: h, client: r.Client, version: r.Version, acks: req.Acks}
@@ -100,7 +100,7 @@ func (h *produce) begin(_ context.Context, rs []*server.Request) []server.Pendin
 		case p.acks == 0:
 			pendings[i] = p.silence()
 		default:
-			pendings[i] = p.answer
+			pendings[i] = p
 		}
 	}
 	return pendings
@@ -294,10 +294,29 @@ func explanation(err error, code *kerr.Error) *string {
 	return kmsg.StringPtr(err.Error())
 }
 
-// answer implements server.Pending: it waits for the acks and completes the response.
-func (p *pendingProduce) answer(ctx context.Context) (server.Response, error) {
-	ctx, cancel := context.WithDeadline(ctx, p.deadline)
-	defer cancel()
+// refusal implements server.Pending with the end of the connection.
+type refusal struct{ error }
+
+func (refusal) Ready() bool                                       { return true }
+func (r refusal) Answer(context.Context) (server.Response, error) { return nil, r.error }
+
+// Ready implements server.Pending.
+func (p *pendingProduce) Ready() bool {
+	for _, w := range p.waits {
+		if !w.ack.Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// Answer implements server.Pending: it waits for the acks and completes the response.
+func (p *pendingProduce) Answer(ctx context.Context) (server.Response, error) {
+	if !p.Ready() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, p.deadline)
+		defer cancel()
+	}
 	for _, w := range p.waits {
 		result := &p.resp.Topics[w.topic].Partitions[w.partition]
 		result.BaseOffset, result.LogAppendTime = int64(w.ack.Base), w.ack.AppendTime
@@ -353,7 +372,7 @@ func (p *pendingProduce) silence() server.Pending {
 			}
 			err := fmt.Errorf("%w: produce with acks=0 to partition %d of topic %q failed: %w",
 				server.ErrDisconnect, result.Partition, topic.Topic, kerr.ErrorForCode(result.ErrorCode))
-			return func(context.Context) (server.Response, error) { return nil, err }
+			return refusal{err}
 		}
 	}
 	return nil

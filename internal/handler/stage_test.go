@@ -288,7 +288,7 @@ func (s *stage) finish(r *server.Request, pending server.Pending) (kmsg.Response
 	if pending == nil {
 		return nil, nil
 	}
-	answer, err := pending(s.Context())
+	answer, err := pending.Answer(s.Context())
 	return s.decode(r, answer), err
 }
 

@@ -63,8 +63,13 @@ type API struct {
 // ErrDisconnect is logged as intended, any other as a fault of the broker.
 type Handler func(ctx context.Context, r *Request) (Response, error)
 
-// Pending waits for the outcome of a Begin and returns the answer. Context and results are as Handler's.
-type Pending func(ctx context.Context) (Response, error)
+// Pending is a request that has begun to take effect.
+type Pending interface {
+	// Ready tells whether Answer would return without waiting. It does not wait itself.
+	Ready() bool
+	// Answer waits for the outcome and returns the answer. Context and results are as Handler's.
+	Answer(ctx context.Context) (Response, error)
+}
 
 // ErrDisconnect is wrapped by the error of a handler that wants the connection closed, as Kafka does on the failure of
 // a Produce with acks=0. The wrapping error says why and is logged once.

@@ -92,8 +92,14 @@ func (g *stage) begin(r *Request) Pending {
 	g.mu.Lock()
 	g.bodies[r.CorrelationID] = bytes.Clone(r.Body)
 	g.mu.Unlock()
-	return func(ctx context.Context) (Response, error) { return g.outcome(ctx, r) }
+	return pendingFunc(func(ctx context.Context) (Response, error) { return g.outcome(ctx, r) })
 }
+
+// pendingFunc is a Pending that is never known to be ready.
+type pendingFunc func(ctx context.Context) (Response, error)
+
+func (pendingFunc) Ready() bool                                    { return false }
+func (f pendingFunc) Answer(ctx context.Context) (Response, error) { return f(ctx) }
 
 // beginning makes a Begin of what is done with each request.
 func beginning(each func(r *Request) Pending) func(context.Context, []*Request) []Pending {
