@@ -25,6 +25,7 @@ type flusher struct {
 
 	mu      sync.Mutex
 	queue   []*Log
+	held    int // by those who gather
 	running int
 	inBulk  bool // a worker is at a bulk sync; there is one at a time, so that the others see its failure
 	closed  bool
@@ -55,11 +56,39 @@ func (f *flusher) request(l *Log) {
 	default:
 		return
 	}
-	if f.running < f.workers && !f.closed {
+	if f.held == 0 {
+		f.startLocked(1)
+	}
+}
+
+// startLocked starts up to so many more workers. The caller holds mu.
+func (f *flusher) startLocked(n int) {
+	for ; n > 0 && f.running < f.workers && !f.closed; n-- {
 		f.running++
 		f.idle.Add(1)
 		go f.work()
 	}
+}
+
+// gather keeps workers from being started until done is called, which starts those that all logs take that wait by then.
+// Those that run already go on, and any done is as good as another: nobody keeps others waiting for longer than he
+// gathers himself.
+func (f *flusher) gather() (done func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held++
+	return f.gathered
+}
+
+func (f *flusher) gathered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held--
+	n := len(f.queue)
+	if f.bulk != nil && n >= f.bulkMin {
+		n = 1
+	}
+	f.startLocked(n)
 }
 
 // work syncs logs until none waits.

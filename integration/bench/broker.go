@@ -29,8 +29,11 @@ func (s stage) start(ctx context.Context, overrides ...string) (*broker, error) 
 }
 
 // cpu returns the CPU seconds that the broker has used.
-func (b *broker) cpu() float64 {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.Pid()))
+func (b *broker) cpu() float64 { return cpuOf(b.Pid()) }
+
+// cpuOf returns the CPU seconds that a process has used.
+func cpuOf(pid int) float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}

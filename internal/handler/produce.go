@@ -47,6 +47,8 @@ type produce struct {
 		Leader(topicID [16]byte, partition int32) placement.Leader
 		Brokers(listener string) []placement.Broker
 	}
+	// gather has the syncs of what is appended before its result is called begin together.
+	gather func() (sync func())
 	// patience is how long to wait for acks where the request sets no positive limit (request.timeout.ms). In a Kafka of
 	// one replica nothing is ever waited for, so there are clients that send zero.
 	patience time.Duration
@@ -130,6 +132,9 @@ func byPartition(work []addition) []addition {
 // append appends batches, those that follow each other and go to the same partition together, and puts into the responses
 // what is known after that.
 func (h *produce) append(work []addition) {
+	if len(work) > 1 {
+		defer h.gather()()
+	}
 	var few [8]partition.Addition
 	for len(work) > 0 {
 		to, all := work[0].to, few[:0]
@@ -317,7 +322,8 @@ func (p *pendingProduce) Answer(ctx context.Context) (server.Response, error) {
 		ctx, cancel = context.WithDeadline(ctx, p.deadline)
 		defer cancel()
 	}
-	for _, w := range p.waits {
+	// Syncs end in the order in which they were asked for, more or less: when the last one has, the others need no waiting.
+	for _, w := range slices.Backward(p.waits) {
 		result := &p.resp.Topics[w.topic].Partitions[w.partition]
 		result.BaseOffset, result.LogAppendTime = int64(w.ack.Base), w.ack.AppendTime
 		result.LogStartOffset = int64(w.ack.LogStart)
