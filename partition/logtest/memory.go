@@ -103,6 +103,7 @@ type MemoryLog struct {
 	held       bool
 	failure    error
 	refuse     error
+	room       int // batches that refuse lets pass
 	refuseOpen error
 	saved      map[string]memoryCheckpoint
 	saves      int
@@ -165,10 +166,13 @@ func (l *MemoryLog) Fail(cause error) {
 }
 
 // RefuseWrites has appends and checkpoints fail with storage.ErrNotWritten for this cause; nil ends that.
-func (l *MemoryLog) RefuseWrites(cause error) {
+func (l *MemoryLog) RefuseWrites(cause error) { l.RefuseWritesBehind(0, cause) }
+
+// RefuseWritesBehind is RefuseWrites once so many more batches are written.
+func (l *MemoryLog) RefuseWritesBehind(batches int, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refuse = cause
+	l.refuse, l.room = cause, batches
 }
 
 // RefuseOpen has Open fail with this error; nil ends that.
@@ -243,7 +247,7 @@ func (h *memoryHandle) writable() error {
 	switch l := h.l; {
 	case l.failure != nil:
 		return fmt.Errorf("%s: %w: %w", l.id, storage.ErrFailed, l.failure)
-	case l.refuse != nil:
+	case l.refuse != nil && l.room == 0:
 		return fmt.Errorf("%s: %w: %w", l.id, storage.ErrNotWritten, l.refuse)
 	}
 	return nil
@@ -251,8 +255,9 @@ func (h *memoryHandle) writable() error {
 
 // Append implements partition.Log.
 func (h *memoryHandle) Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
-	if base, next, err = h.write(ctx, epoch, batches); err != nil {
-		return 0, 0, err
+	base, next, err = h.write(ctx, epoch, batches)
+	if next == base {
+		return base, next, err
 	}
 	h.l.mu.Lock()
 	held := h.l.held
@@ -260,7 +265,7 @@ func (h *memoryHandle) Append(ctx context.Context, epoch int32, batches ...recor
 	if !held {
 		h.l.Commit(next)
 	}
-	return base, next, nil
+	return base, next, err
 }
 
 func (h *memoryHandle) write(ctx context.Context, epoch int32, batches []record.Batch) (base, next record.Offset, err error) {
@@ -277,6 +282,10 @@ func (h *memoryHandle) write(ctx context.Context, epoch int32, batches []record.
 	}
 	base = l.end
 	for _, b := range batches {
+		if err := h.writable(); err != nil {
+			return base, l.end, err
+		}
+		l.room = max(0, l.room-1)
 		b.SetBaseOffset(l.end)
 		b.SetLeaderEpoch(epoch)
 		l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})

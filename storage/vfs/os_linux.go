@@ -32,7 +32,13 @@ const mostParts = 1024
 func sysWriteParts(f *os.File, parts [][]byte, off int64) error {
 	left := slices.Clone(parts)
 	return control(f, func(fd int) error {
-		for len(left) > 0 {
+		for {
+			for len(left) > 0 && len(left[0]) == 0 {
+				left = left[1:]
+			}
+			if len(left) == 0 {
+				return nil
+			}
 			n, err := unix.Pwritev(fd, left[:min(len(left), mostParts)], off)
 			if err != nil {
 				return err // also where it was interrupted: what is left is tried again
@@ -41,15 +47,14 @@ func sysWriteParts(f *os.File, parts [][]byte, off int64) error {
 				return io.ErrUnexpectedEOF
 			}
 			off += int64(n)
-			for len(left) > 0 && n >= len(left[0]) {
-				n -= len(left[0])
-				left = left[1:]
-			}
-			if n > 0 {
-				left[0] = left[0][n:]
+			for n > 0 {
+				m := min(n, len(left[0]))
+				if left[0] = left[0][m:]; len(left[0]) == 0 {
+					left = left[1:]
+				}
+				n -= m
 			}
 		}
-		return nil
 	})
 }
 
