@@ -56,7 +56,7 @@ type Options struct {
 	// FlushWorkers bounds the syncs that run side by side; 8 by default.
 	FlushWorkers int
 	// BulkFlush is the number of waiting logs from which on one bulk sync takes them all, where the file system has
-	// a bulk sync that can be trusted; 32 by default.
+	// a bulk sync that can be trusted; 32 by default. Fewer are taken by one where that has lately been the quicker way.
 	BulkFlush int
 	// Reserve is the room in bytes that is kept back for deletes and checkpoints on a full disk; 4 MiB by default.
 	Reserve int64

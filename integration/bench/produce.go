@@ -154,6 +154,13 @@ func measureSmall(ctx context.Context, s stage, t *table) error {
 		return err
 	}
 	t.tell("a write and fdatasync, bare", limit, "µs")
+	alone := produceTo(topicName, batch.Bytes(), 1, 1, 1, 2000)
+	served, err := best(sooner, func() (costed, error) { return s.onBare(ctx, alone, "sync") })
+	if err != nil {
+		return err
+	}
+	t.tell("  as an answer to a request, median", served.median(), "µs")
+	t.tell("  its CPU", served.microsPerRequest(), "µs/request")
 	for _, m := range []struct {
 		what string
 		run  func() (costed, error)

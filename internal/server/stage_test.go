@@ -165,13 +165,15 @@ func heartbeat(corr int32) []byte {
 	return encoded(kmsg.NewPtrHeartbeatRequest(), 3, corr)
 }
 
-// spell returns requests, numbered from 1: P a Produce, F a Fetch, M a Metadata, S a SaslHandshake.
+// spell returns requests, numbered from 1: P a Produce, L a large one, F a Fetch, M a Metadata, S a SaslHandshake.
 func spell(letters string) (all [][]byte) {
 	for i, letter := range letters {
 		corr := int32(i + 1)
 		switch letter {
 		case 'P':
 			all = append(all, produce(corr, 100))
+		case 'L':
+			all = append(all, produce(corr, 60_000))
 		case 'F':
 			all = append(all, fetch(corr))
 		case 'M':
