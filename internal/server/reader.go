@@ -211,6 +211,7 @@ func (c *conn) readReserved(h head) error {
 	if h.row.Begin != nil {
 		k, err := c.open(h, body.b[:h.size])
 		if err != nil {
+			h.row.counts.errors.Add(1)
 			return err
 		}
 		return c.begin(append(c.together[:0], k))
@@ -231,7 +232,6 @@ func (c *conn) open(h head, frame []byte) (*call, error) {
 	r.Client, r.Received, r.Unsupported, r.Stopping = c.client, time.Now(), h.unsupported, c.server.stopping
 	var err error
 	if r.Header, r.Body, err = protocol.ParseHeader(frame); err != nil {
-		h.row.counts.errors.Add(1)
 		return nil, fmt.Errorf("%w: %w", errFault, err)
 	}
 	c.client.setClientID(r.ClientID)
@@ -252,7 +252,11 @@ func (c *conn) openAll(h head) (calls []*call, size int, err error) {
 	for {
 		frame := c.in.b[c.in.begin+size+protocol.PrefixSize:][:h.size]
 		k, err := c.open(h, frame)
+		if err != nil && size > 0 {
+			break
+		}
 		if err != nil {
+			row.counts.errors.Add(1)
 			return nil, 0, err
 		}
 		calls, size, weight = append(calls, k), size+protocol.PrefixSize+h.size, weight+k.need
@@ -311,6 +315,7 @@ func (c *conn) begin(calls []*call) error {
 func (c *conn) decode(h head, frame []byte, claim *claim) (*call, error) {
 	k, err := c.open(h, frame)
 	if err != nil {
+		h.row.counts.errors.Add(1)
 		return nil, err
 	}
 	r := &k.request

@@ -127,14 +127,21 @@ func TestBegunTogether(t *testing.T) {
 
 // A request that is wrong does not keep those before it from taking effect, and being answered, together.
 func TestFaultBehindOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Config{})
-		p := r.dial()
-		p.send(slices.Concat(produce(1, 10), produce(2, 10), frame(999, 0, 3, nil), produce(4, 10)))
-		p.expect(1, 2)
-		p.expectClosed()
-		r.stage.expect(t, "begin 1", "begin 2")
-	})
+	cut := produce(3, 10)
+	cut[13] = 99 // its client id is longer than the request
+	for name, fault := range map[string][]byte{"of an unknown row": frame(999, 0, 3, nil), "of the same row": cut} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, Config{})
+				p := r.dial()
+				p.send(slices.Concat(produce(1, 10), produce(2, 10), fault, produce(4, 10)))
+				p.expect(1, 2)
+				p.expectClosed()
+				synctest.Wait()
+				r.stage.expect(t, "begin 1", "begin 2")
+			})
+		})
+	}
 }
 
 // countingConn counts the writes.
