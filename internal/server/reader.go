@@ -32,9 +32,15 @@ func (c *conn) readRequests() error {
 		if err := c.awaitTurn(h); err != nil {
 			return err
 		}
-		if err := c.readRequest(h); err != nil {
+		calls, err := c.readRequest(h)
+		if err != nil {
 			return err
 		}
+		for _, k := range calls {
+			c.enqueue(k)
+		}
+		clear(calls)
+		c.together = calls[:0]
 		if h.row.Barrier {
 			if err := c.awaitAnswers(); err != nil {
 				return err
@@ -137,17 +143,17 @@ func (c *conn) hasRoom(h head) bool {
 }
 
 // readRequest reads the frame and makes a call of it, if somebody is there to answer to. A request for Begin may take others
-// behind it along. Nothing refers to the frame's bytes afterwards.
+// behind it along. The calls are to be enqueued; nothing refers to the bytes of their frames any more.
 //
 // As long as memory is plenty, a request for Begin comes through a wide inbox, together with those behind it. Otherwise
 // a body that does not fit the connection's buffer is reserved, along with the most that decoding it can take, once
 // the buffer is full: who sends nothing, or a byte a second, holds no memory but his own. Bodies of usual size that are
 // for Begin and have arrived have a budget of their own, which nobody can hold by being slow; so they do not wait behind
 // those who are.
-func (c *conn) readRequest(h head) error {
+func (c *conn) readRequest(h head) ([]*call, error) {
 	whole := protocol.PrefixSize + h.size
 	if h.row.Query && c.ctx.Err() != nil {
-		return c.skip(whole)
+		return nil, c.skip(whole)
 	}
 	if h.row.Begin != nil && whole > readBuffer {
 		c.widen(whole)
@@ -161,27 +167,24 @@ func (c *conn) readRequest(h head) error {
 	}
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case whole > len(b):
 		return c.readReserved(h)
 	case h.row.Begin == nil:
 		k, err := c.decode(h, b[protocol.PrefixSize:], nil)
 		c.in.Discard(whole) // was peeked, cannot fail
-		if err == nil {
-			c.enqueue(k)
-		}
-		return err
+		return append(c.together[:0], k), err
 	}
 	calls, size, err := c.openAll(h)
 	if err == nil {
 		err = c.begin(calls)
 	}
 	c.in.Discard(size)
-	return err
+	return calls, err
 }
 
 // readReserved is readRequest for what memory has to be reserved for.
-func (c *conn) readReserved(h head) error {
+func (c *conn) readReserved(h head) ([]*call, error) {
 	size := int64(bufferSize(h.size))
 	if h.row.Begin == nil {
 		size += int64(protocol.MeasureLimit(h.size))
@@ -198,31 +201,31 @@ func (c *conn) readReserved(h head) error {
 		}
 	}()
 	if err := c.awaitClaim(claim); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := c.in.Discard(protocol.PrefixSize); err != nil {
-		return err // was peeked, cannot fail
+		return nil, err // was peeked, cannot fail
 	}
 	body, err := c.readBody(h.size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.server.buffers.put(body)
 	if h.row.Begin != nil {
 		k, err := c.open(h, body.b[:h.size])
 		if err != nil {
 			h.row.counts.errors.Add(1)
-			return err
+			return nil, err
 		}
-		return c.begin(append(c.together[:0], k))
+		calls := append(c.together[:0], k)
+		return calls, c.begin(calls)
 	}
 	k, err := c.decode(h, body.b[:h.size], claim)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kept = k.decoded == claim
-	c.enqueue(k)
-	return nil
+	return append(c.together[:0], k), nil
 }
 
 // open makes a call of a frame.
@@ -271,11 +274,10 @@ func (c *conn) openAll(h head) (calls []*call, size int, err error) {
 			break
 		}
 	}
-	c.together = calls
 	return calls, size, nil
 }
 
-// begin has calls of one row take effect, when there is memory for what that leaves behind, and enqueues them.
+// begin has calls of one row take effect, when there is memory for what that leaves behind.
 func (c *conn) begin(calls []*call) error {
 	begun := false
 	defer func() {
@@ -285,7 +287,6 @@ func (c *conn) begin(calls []*call) error {
 				k.work.release()
 			}
 		}
-		clear(calls)
 	}()
 	requests := c.requests[:0]
 	for _, k := range calls {
@@ -303,7 +304,6 @@ func (c *conn) begin(calls []*call) error {
 	begun = true
 	for i, k := range calls {
 		k.pending, k.request.Body = pendings[i], nil
-		c.enqueue(k)
 	}
 	clear(requests)
 	c.requests = requests
