@@ -197,3 +197,81 @@ func TestCatalogRollsOnAFullDisk(t *testing.T) {
 		t.Fatalf("%d segments", n)
 	}
 }
+
+// TestGather appends to many logs while their syncs are gathered: none begins before that is over, and one bulk sync takes
+// them all then.
+func TestGather(t *testing.T) {
+	const logs = 40
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashable()
+		disk.SetBulkSync(true)
+		var single, bulk atomic.Int32
+		b := &bench{t: t, path: "/data", cfg: testConfig()}
+		b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+			switch {
+			case op.Kind == vfs.OpBulkSync:
+				bulk.Add(1)
+			case op.Kind == vfs.OpSyncFile && filepath.Ext(op.Name) == dataSuffix:
+				single.Add(1)
+			}
+			return nil
+		})
+		b.open()
+		all := b.more(logs)
+		sync := b.dir.Gather()
+		other := b.dir.Gather()
+		for _, l := range all {
+			if _, _, err := l.Append(context.Background(), 1, numbered(t, 0, 1, 0, 0, record.None)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if single.Load() != 0 || bulk.Load() != 0 {
+			t.Errorf("%d syncs and %d bulk syncs while they are gathered", single.Load(), bulk.Load())
+		}
+		sync()
+		synctest.Wait()
+		if single.Load() != 0 || bulk.Load() != 1 {
+			t.Errorf("%d syncs and %d bulk syncs for %d logs, want one bulk sync", single.Load(), bulk.Load(), logs)
+		}
+		for _, l := range all {
+			if _, committed, _ := l.Bounds(); committed != 1 {
+				t.Errorf("%s is committed to %d, want 1", l.Identity(), committed)
+			}
+		}
+		other()
+		b.close()
+	})
+}
+
+// TestBulkWhereItIsQuicker: what syncs have cost decides how fewer logs than BulkFlush are synced.
+func TestBulkWhereItIsQuicker(t *testing.T) {
+	f := &flusher{bulkMin: 32, bulk: struct{ vfs.Syncer }{}}
+	expect := func(n int, want bool) {
+		t.Helper()
+		if got := f.prefersBulk(n); got != want {
+			t.Errorf("%d logs at %v each and %v for all: bulk is %v, want %v", n, f.oneCost, f.allCost, got, want)
+		}
+	}
+	expect(2, false) // nothing is known yet
+	expect(32, true)
+	measured(&f.oneCost, 200*time.Microsecond)
+	expect(1, false)
+	expect(2, true) // to be measured
+	for range 100 {
+		measured(&f.allCost, 500*time.Microsecond)
+	}
+	expect(4, false)
+	expect(6, true)
+	for range 100 {
+		measured(&f.allCost, 60*time.Millisecond) // beside somebody who writes a lot
+	}
+	expect(6, false)
+	expect(31, false)
+	for range 1000 {
+		f.prefersBulk(6)
+	}
+	expect(6, true) // that is long ago
+	f.bulk = nil
+	expect(100, false)
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -70,9 +71,9 @@ var planted = map[string]plantedBug{
 		return &tampered{FS: fsys, truncate: func(vfs.File, int64) error { return nil }}
 	}},
 	"a write loses its last byte and says nothing": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
-		n := 0
+		var n atomic.Int32 // logs are closed side by side
 		return &tampered{FS: fsys, write: func(f vfs.File, p []byte, off int64) (int, error) {
-			if n++; n%20 > 0 || filepath.Ext(f.Name()) != dataSuffix {
+			if n.Add(1)%20 > 0 || filepath.Ext(f.Name()) != dataSuffix {
 				return f.WriteAt(p, off)
 			}
 			_, err := f.WriteAt(p[:len(p)-1], off)
@@ -80,9 +81,9 @@ var planted = map[string]plantedBug{
 		}}
 	}},
 	"a write goes to the wrong place": {policy: policy{1, false}, tamper: func(fsys vfs.FS, _ *vfs.Crashable) vfs.FS {
-		n := 0
+		var n atomic.Int32
 		return &tampered{FS: fsys, write: func(f vfs.File, p []byte, off int64) (int, error) {
-			if n++; n%20 == 0 && filepath.Ext(f.Name()) == dataSuffix {
+			if n.Add(1)%20 == 0 && filepath.Ext(f.Name()) == dataSuffix {
 				off++
 			}
 			return f.WriteAt(p, off)

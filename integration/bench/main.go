@@ -42,6 +42,7 @@ func benchmarks() []benchmark {
 		{"produce", measureProduce},
 		{"fetch", measureFetch},
 		{"small", measureSmall},
+		{"wide", measureWide},
 		{"idle", measureIdle},
 		{"start", measureStart},
 		{"recovery", measureRecovery},

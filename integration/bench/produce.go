@@ -72,19 +72,21 @@ func (b *broker) withTopic(partitions int32) error {
 }
 
 // onBare puts a load of produce requests on the bare program.
-func (s stage) onBare(ctx context.Context, l load, args ...string) (o outcome, err error) {
+func (s stage) onBare(ctx context.Context, l load, args ...string) (c costed, err error) {
 	folder := filepath.Join(s.dir, "bare")
 	if err := os.Mkdir(folder, 0o755); err != nil {
-		return o, err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	b, err := s.startBare(ctx, append([]string{"produce", folder}, args...)...)
 	if err != nil {
-		return o, err
+		return c, err
 	}
 	defer b.end()
 	l.addr, l.judge = b.addr, nil
-	return l.run(ctx)
+	c.outcome, err = l.run(ctx)
+	c.cpu = process(b.cmd.Process.Pid).cpu()
+	return c, err
 }
 
 // measureProduce has batches of 64 KiB written, with and without a sync before the answer.
@@ -98,7 +100,7 @@ func measureProduce(ctx context.Context, s stage, t *table) error {
 	}
 	four := produceTo(topicName, batch.Bytes(), 4, 4, inFlight, loadBytes/batchBytes/4)
 	sixteen := produceTo(topicName, batch.Bytes(), 16, 4, inFlight, loadBytes/batchBytes/16)
-	limit, err := best(faster, func() (c costed, err error) { c.outcome, err = s.onBare(ctx, four); return c, err })
+	limit, err := best(faster, func() (costed, error) { return s.onBare(ctx, four) })
 	if err != nil {
 		return err
 	}
@@ -107,16 +109,18 @@ func measureProduce(ctx context.Context, s stage, t *table) error {
 		return err
 	}
 	t.tell("produce, bare sockets to files", limit.rate(), "MiB/s")
+	t.tell("  its CPU", limit.cpuPerGiB(), "s/GiB")
 	t.tell("produce, flush.messages raised", raised.rate(), "MiB/s")
 	t.atLeast("  of the bare rate", raised.rate()/limit.rate(), 0.75, "")
 	t.atMost("  broker CPU", raised.cpuPerGiB(), 0.8, "s/GiB")
 	t.atMost("  broker memory", raised.memory, 64, "MiB")
 
-	limit, err = best(faster, func() (c costed, err error) { c.outcome, err = s.onBare(ctx, four, "sync"); return c, err })
+	limit, err = best(faster, func() (costed, error) { return s.onBare(ctx, four, "sync") })
 	if err != nil {
 		return err
 	}
 	t.tell("produce, bare, with a sync for each group", limit.rate(), "MiB/s")
+	t.tell("  its CPU", limit.cpuPerGiB(), "s/GiB")
 	for _, d := range []struct {
 		what  string
 		load  load
@@ -145,11 +149,18 @@ func measureSmall(ctx context.Context, s stage, t *table) error {
 			return s.onBroker(ctx, int32(partitions), l)
 		}
 	}
-	limit, err := best(func(a, b float64) bool { return a < b }, func() (float64, error) { return s.bareSync(ctx, batch.Size()) })
+	limit, err := s.bareSync(ctx, batch.Size())
 	if err != nil {
 		return err
 	}
 	t.tell("a write and fdatasync, bare", limit, "µs")
+	alone := produceTo(topicName, batch.Bytes(), 1, 1, 1, 2000)
+	served, err := best(sooner, func() (costed, error) { return s.onBare(ctx, alone, "sync") })
+	if err != nil {
+		return err
+	}
+	t.tell("  as an answer to a request, median", served.median(), "µs")
+	t.tell("  its CPU", served.microsPerRequest(), "µs/request")
 	for _, m := range []struct {
 		what string
 		run  func() (costed, error)
@@ -167,12 +178,17 @@ func measureSmall(ctx context.Context, s stage, t *table) error {
 		t.atMost("  in bare syncs", got.median()/limit, m.most, "")
 		t.tell("  broker CPU", got.microsPerRequest(), "µs/request")
 	}
-	return s.measureWide(ctx, t, batch.Bytes(), limit)
+	return nil
 }
 
 // measureWide has requests of 100 partitions written.
-func (s stage) measureWide(ctx context.Context, t *table, batch []byte, limit float64) error {
+func measureWide(ctx context.Context, s stage, t *table) error {
 	const wide = 100
+	made, _, err := batchOf(1<<10, 900)
+	if err != nil {
+		return err
+	}
+	batch := made.Bytes()
 	var all []int32
 	for p := range int32(wide) {
 		all = append(all, p)
@@ -183,6 +199,10 @@ func (s stage) measureWide(ctx context.Context, t *table, batch []byte, limit fl
 		return err
 	}
 	synced, err := best(sooner, func() (costed, error) { return s.onBroker(ctx, wide, l) })
+	if err != nil {
+		return err
+	}
+	limit, err := s.bareSync(ctx, len(batch))
 	if err != nil {
 		return err
 	}

@@ -1,26 +1,6 @@
 package server
 
-import (
-	"time"
-
-	"segue/protocol"
-)
-
-// readLarge is readRequest for what needs the claim. The claim goes over to the call where that keeps it.
-func (c *conn) readLarge(h head, claim *claim) (*call, error) {
-	if err := c.awaitClaim(claim); err != nil {
-		return nil, err
-	}
-	if _, err := c.in.Discard(protocol.PrefixSize); err != nil {
-		return nil, err // was peeked, cannot fail
-	}
-	body, err := c.readBody(h.size)
-	if err != nil {
-		return nil, err
-	}
-	defer c.server.buffers.put(body)
-	return c.start(h, body.b[:h.size], claim)
-}
+import "time"
 
 // hasArrived waits for a short while for the rest of a request to arrive in the socket, and tells whether it has.
 func (c *conn) hasArrived(whole int) bool {

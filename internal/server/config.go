@@ -68,6 +68,9 @@ const (
 	// is plenty: what one system call takes from the socket. Requests of up to half of it come through it.
 	wideInbox = 512 << 10
 
+	// mostTogether is how many requests are begun together.
+	mostTogether = 16
+
 	// firstStep is how much is allocated for a larger body before a byte of it has come; it grows by stepFactor each
 	// time it is full. Growing costs a third of the bytes copied once more, and a claim of 100 MiB no memory.
 	firstStep  = 64 << 10

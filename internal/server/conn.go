@@ -88,7 +88,11 @@ type conn struct {
 
 	// The reader's own.
 	in       inbox
-	wide     *claim          // for the inbox's large buffer; nil while it has none
+	wide     *claim  // for the inbox's large buffer; nil while it has none
+	together []*call // room for calls that are begun together, and for their requests
+	requests []*Request
+
+	out      outbox          // the writer's own
 	deadline time.Duration   // for reading, on the server's clock; what the socket was told last
 	stopping <-chan struct{} // the server's; nil when the reader no longer cares
 }
