@@ -63,7 +63,7 @@ func (l *Log) stopWriting() bool {
 // closeHot closes the index of the hot segment, whose data is synced, and writes a checkpoint at the end of the log
 // if there is none.
 func (l *Log) closeHot(end record.Offset) error {
-	if l.hot == nil || l.opened == end && l.checkpointed == end {
+	if l.hot == nil || l.hot.resting && l.checkpointed == end {
 		return nil // nothing was written, and the next open finds all as this one did
 	}
 	if l.checkpointed < end {

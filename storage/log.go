@@ -175,6 +175,11 @@ func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.O
 	next = b.NextOffset()
 	doubt := l.dir.flusher.doubt.Load()
 	put := func() error {
+		if l.hot != nil {
+			if err := l.hot.rouse(); err != nil {
+				return err
+			}
+		}
 		if l.hot == nil || l.hot.mustRoll(b, next-1, c, l.jitter) {
 			if err := l.roll(c); err != nil {
 				return err
