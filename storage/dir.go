@@ -236,23 +236,34 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ids []Identity
+	var (
+		ids   []Identity
+		names []string // of their folders: 007 is a number too
+	)
 	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if id, ok := ParseFolder(e.Name); e.Dir && ok {
+			ids, names = append(ids, id), append(names, e.Name)
 		}
-		id, ok := ParseFolder(e.Name)
-		if !e.Dir || !ok {
-			continue
-		}
-		if id.TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, e.Name)); err != nil {
-			// It is for whoever opens or deletes this log to fail; the others are none the worse.
-			d.log.Error().Err(err).Str("folder", e.Name).Msg("the topic id of a log cannot be read")
-		}
-		ids = append(ids, id)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(listers)
+	for i := range ids {
+		group.Go(func() (err error) {
+			if ids[i].TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, names[i])); err != nil {
+				// It is for whoever opens or deletes this log to fail; the others are none the worse.
+				d.log.Error().Err(err).Str("folder", names[i]).Msg("the topic id of a log cannot be read")
+			}
+			return ctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
 	return ids, nil
 }
+
+// listers is how many folders are read side by side for their topic ids.
+const listers = 8
 
 // Logs returns the logs that are open, in no order.
 func (d *Dir) Logs() []*Log { return d.open() }

@@ -34,7 +34,7 @@ type Log struct {
 	// context.
 	maintenance  chan struct{}
 	checkpointed record.Offset // where the newest checkpoint stands; of whoever has the turn
-	opened       record.Offset // the end that the log was opened with
+	found        foundState    // of whoever has the turn
 
 	// writer is held over the one write of a batch and over a roll. It guards the fields below it.
 	writer    sync.Mutex
@@ -316,5 +316,5 @@ func (l *Log) adopt(r recovered) {
 		m.segment, m.position = r.hot.Segment, r.hot.size.Load()
 	}
 	l.written, l.synced, l.commit, l.announced = m, m, m, r.end
-	l.opened, l.checkpointed, l.unsure, l.cleaned = r.end, r.checkpointed, r.hasFolder, r.cleaned
+	l.checkpointed, l.unsure, l.cleaned, l.found = r.checkpointed, r.hasFolder, r.cleaned, r.found
 }

@@ -161,6 +161,9 @@ func (r *recovery) readCheckpoints(entries []vfs.Entry) error {
 			return err
 		}
 		r.proofs = append(r.proofs, proof{p.base, p.at})
+		if len(state) <= maxFoundState {
+			r.result.found = foundState{strings.TrimSuffix(e.Name, checkpointSuffix), p.at, state}
+		}
 		if e.Name == cleanedCheckpoint+checkpointSuffix {
 			r.result.cleaned.decode(p.at, state)
 		}

@@ -27,6 +27,7 @@ type recovered struct {
 	// checkpointed is where a checkpoint stands that spares the next open everything, if nothing is written before it.
 	checkpointed record.Offset
 	cleaned      cleaned
+	found        foundState // one of the checkpoints
 }
 
 // recovery opens the folder of one log after whatever has happened to it.
