@@ -186,6 +186,13 @@ func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 	}
 }
 
+// isStored says whether the log has a folder.
+func (l *Log) isStored() bool {
+	l.writer.Lock()
+	defer l.writer.Unlock()
+	return l.hasFolder
+}
+
 // foundState is a checkpoint that the open has read, kept for whoever loads it next, as partitions do at once.
 type foundState struct {
 	name  string // empty for none
@@ -205,6 +212,9 @@ func (l *Log) Load(ctx context.Context, name string) (at record.Offset, state []
 	defer l.giveTurn()
 	if err := l.ifClosed(); err != nil {
 		return 0, nil, err
+	}
+	if !l.isStored() {
+		return 0, nil, ErrNotFound
 	}
 	found := l.found
 	if l.found = (foundState{}); found.name != name {
