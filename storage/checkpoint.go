@@ -96,7 +96,12 @@ func (l *Log) saveCheckpoint(name string, at record.Offset, state []byte) error 
 	l.found = foundState{}
 	path := filepath.Join(l.folder, name+checkpointSuffix)
 	content := encodeCheckpoint(l.id.TopicID, *p, state)
-	if err := l.dir.reserve.with(forCaches, func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
+	j := l.dir.joint
+	doubt := j.doubt.Load()
+	err = l.dir.reserve.with(forCaches, func() error {
+		return replaceFile(l.dir.fs, path, content, func(f vfs.File) error { return j.sync(doubt, f.Sync) })
+	})
+	if err != nil {
 		return err
 	}
 	l.checkpointed = max(l.checkpointed, at)
@@ -158,7 +163,8 @@ func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 		if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
 			return nil, err
 		}
-		if err := x.sync(); err != nil {
+		// The checksum tells whether they have come to the disk, so no doubt is as good as any.
+		if err := s.dir.joint.sync(s.dir.joint.doubt.Load(), x.sync); err != nil {
 			return nil, err
 		}
 		if e, err = x.floorPosition(m.position); err != nil {

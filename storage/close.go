@@ -75,7 +75,9 @@ func (l *Log) closeHot(end record.Offset) error {
 	if x.odd.Load() || len(l.hot.holes()) > 0 {
 		return nil
 	}
-	return x.close(l.hot.size.Load(), l.hot.maxTime.Load(), end)
+	j := l.dir.joint
+	doubt := j.doubt.Load()
+	return x.closeBy(l.hot.size.Load(), l.hot.maxTime.Load(), end, func(own func() error) error { return j.sync(doubt, own) })
 }
 
 // letGo makes every later call fail with ErrClosed and gives back all segments. Events hears of nothing any more once

@@ -113,6 +113,7 @@ type Dir struct {
 	unproven     bool   // the machine may be up since before: what is found here may never have come to the disk
 	handles      *handles
 	flusher      *flusher
+	joint        *joint
 	cleaner      *cleaner
 	compactor    *compactor
 	reserve      *reserve
@@ -174,6 +175,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if bulk, ok := d.fs.BulkSync(path); ok {
 		d.flusher.bulk = bulk
 	}
+	d.joint = newJoint(d.fs, path, o.BulkFlush)
 	d.cleaner = startCleaner(d, o.CleanInterval)
 	d.compactor = startCompactor(d, &o)
 	if err := d.removeLeftovers(); err != nil {
@@ -401,7 +403,7 @@ func (d *Dir) Close() error {
 	err := d.closeLogs()
 	d.compactor.close()
 	d.cleaner.close()
-	return errors.Join(err, d.flusher.close(), d.lock.Close())
+	return errors.Join(err, d.flusher.close(), d.joint.close(), d.lock.Close())
 }
 
 // closeLogs closes all logs, side by side: each has a few files to sync, which cost little more together than one.

@@ -329,6 +329,11 @@ func (x *index) sync() error {
 // it, so that the next open can trust it; end is the offset behind the segment. Entries may still be looked up. The
 // segment's data must be synced.
 func (x *index) close(dataSize, maxTimestamp int64, end record.Offset) error {
+	return x.closeBy(dataSize, maxTimestamp, end, func(own func() error) error { return own() })
+}
+
+// closeBy is close with a sync of the caller's, who is given that of the index alone.
+func (x *index) closeBy(dataSize, maxTimestamp int64, end record.Offset, sync func(own func() error) error) error {
 	m, err := x.mapped.pin()
 	if err != nil {
 		return err
@@ -348,7 +353,7 @@ func (x *index) close(dataSize, maxTimestamp int64, end record.Offset) error {
 		return err
 	}
 	x.full = true
-	return m.mapping.Sync()
+	return sync(m.mapping.Sync)
 }
 
 // closeHeader fills in the fields of a closed index over its first n entries.
