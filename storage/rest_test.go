@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -25,11 +26,16 @@ func changesDisk(op vfs.Op) bool {
 	return false
 }
 
-// TestClosedLogIsOnlyRead opens and closes a log that was closed: nothing of it is written or stays open until a batch is
-// appended. So it is again after a kill that did not come to write, and after an open that had to check.
+// TestClosedLogIsOnlyRead opens and closes a log that was closed: nothing of it is written or stays open until a
+// batch is appended.
 func TestClosedLogIsOnlyRead(t *testing.T) {
-	var told []string
+	var (
+		mu   sync.Mutex // guards told, which syncs behind add to
+		told []string
+	)
 	disk := vfs.Inject(vfs.NewCrashable(), func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if strings.Contains(op.Name, testID.Folder()) && changesDisk(op) {
 			told = append(told, op.String())
 		}
@@ -72,9 +78,15 @@ func TestKillBehindAClosedLog(t *testing.T) {
 	for stop, more := 0, true; more; stop++ {
 		for _, power := range []bool{false, true} {
 			disk := vfs.NewCrashable()
-			n, reached := -1, false
-			var left *vfs.Crashable
+			var (
+				mu      sync.Mutex // guards what follows
+				n       = -1
+				reached bool
+				left    *vfs.Crashable
+			)
 			inject := vfs.Inject(disk, func(op vfs.Op) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if n >= 0 && strings.Contains(op.Name, testID.Folder()) {
 					if n == stop {
 						reached = true
@@ -92,7 +104,9 @@ func TestKillBehindAClosedLog(t *testing.T) {
 				b.append(3, 0)
 			}
 			b.reopen()
+			mu.Lock()
 			n = 0
+			mu.Unlock()
 			b.append(3, 0)
 			b.sync()
 			b.close()
