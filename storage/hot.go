@@ -19,6 +19,7 @@ type hotSegment struct {
 	lastEntry int64 // position of the last index entry
 	untidy    bool  // a failed write may have left bytes behind size
 	cut       bool  // they were cut off, and the log does not know yet that this takes a sync
+	resting   bool  // nothing was written since it was opened; see rouse
 	rollDue   bool  // a roll has failed and may have left a file behind that begins where this segment ends
 }
 

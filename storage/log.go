@@ -34,7 +34,7 @@ type Log struct {
 	// context.
 	maintenance  chan struct{}
 	checkpointed record.Offset // where the newest checkpoint stands; of whoever has the turn
-	opened       record.Offset // the end that the log was opened with
+	found        foundState    // of whoever has the turn
 
 	// writer is held over the one write of a batch and over a roll. It guards the fields below it.
 	writer    sync.Mutex
@@ -176,6 +176,11 @@ func (l *Log) write(epoch int32, batches []record.Batch, c *Config) (n int, err 
 	var next record.Offset
 	var bytes, records int64
 	put := func() error {
+		if l.hot != nil {
+			if err := l.hot.rouse(); err != nil {
+				return err
+			}
+		}
 		n, next, bytes, records = 0, record.Offset(l.end.Load()), 0, 0
 		for ; n < len(batches); n++ {
 			b := batches[n]
@@ -326,5 +331,5 @@ func (l *Log) adopt(r recovered) {
 		m.segment, m.position = r.hot.Segment, r.hot.size.Load()
 	}
 	l.written, l.synced, l.commit, l.announced = m, m, m, r.end
-	l.opened, l.checkpointed, l.unsure, l.cleaned = r.end, r.checkpointed, r.hasFolder, r.cleaned
+	l.checkpointed, l.unsure, l.cleaned, l.found = r.checkpointed, r.hasFolder, r.cleaned, r.found
 }

@@ -275,10 +275,14 @@ func (b *Broker) openCatalog(ctx context.Context) error {
 	if b.catalog, err = local.Open(ctx, log, events, local.Options{SnapshotAfter: b.config.Tuning.SnapshotAfter}); err != nil {
 		return errors.Join(catalogUnreadable(ctx, err), log.Close())
 	}
-	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
+	folders, err := listFolders(ctx, b.dirs)
+	if err != nil {
 		return err
 	}
-	brought, err := surpassBrought(ctx, b.dirs, b.config.Log)
+	if err := checkFolders(folders, b.dirs[0], b.catalog.Image()); err != nil {
+		return err
+	}
+	brought, err := surpassBrought(ctx, folders, b.config.Log)
 	if err != nil {
 		return err
 	}

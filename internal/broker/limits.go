@@ -65,7 +65,7 @@ const (
 
 const (
 	minOpenFiles = 128
-	maxOpenFiles = 30_000 // well below the 65,530 mappings that Linux allows a process by default
+	maxOpenFiles = 3_500 // each file of a log is open while it is in use; more that are idle would spare little
 	spareFiles   = 128    // listeners, HTTP, and files that are opened for a moment
 )
 
