@@ -20,6 +20,7 @@ func (l *Log) Close() error {
 	ctx := context.Background()
 	end := record.Offset(l.end.Load())
 	err := l.sync(ctx)
+	l.noteSynced()
 	l.takeTurn(ctx)
 	defer l.giveTurn()
 	if err == nil {
@@ -107,6 +108,7 @@ func (l *Log) letGo() {
 		s.shut() // at once, whoever reads in it: its path may soon be another's
 		s.release()
 	}
+	l.owed.set(mark{})
 	l.dir.forget(l)
 	close(l.done)
 }

@@ -275,3 +275,62 @@ func TestBulkWhereItIsQuicker(t *testing.T) {
 	f.bulk = nil
 	expect(100, false)
 }
+
+// TestSyncedEndIsNoted looks into the index of a log that is written to, then rolls, then is closed: it notes all that was
+// synced within a second, with one note for many syncs, and at the end without that.
+func TestSyncedEndIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, path: "/data", cfg: testConfig(), fs: vfs.NewCrashable()}
+		b.open()
+		noted := func(want record.Offset) {
+			t.Helper()
+			segments := b.log.view.Load().segments
+			if _, got := segments[len(segments)-1].idx.Load().synced(); got != want {
+				t.Fatalf("the index notes %d, want %d", got, want)
+			}
+		}
+		write := func() {
+			b.append(3, 0)
+			if err := b.log.sync(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write()
+		noted(0)
+		time.Sleep(noteEvery / 2)
+		write()
+		noted(0)
+		time.Sleep(noteEvery / 2)
+		synctest.Wait()
+		noted(6)
+		write()
+		noted(6)
+		time.Sleep(noteEvery)
+		synctest.Wait()
+		noted(9)
+
+		write()
+		b.cfg.SegmentBytes = 1
+		b.log.Configure(b.cfg)
+		write()
+		segments := b.log.view.Load().segments
+		if _, got := segments[len(segments)-2].idx.Load().synced(); len(segments) != 2 || got != 12 {
+			t.Fatalf("%d segments, the sealed one notes %d", len(segments), got)
+		}
+		time.Sleep(noteEvery)
+		synctest.Wait()
+		noted(15)
+		b.log.Configure(testConfig())
+		write()
+		noted(15)
+		path := b.log.view.Load().segments[1].idx.Load().path
+		b.close()
+		data, err := readFile(b.fs, path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := noteIn(data); got != 18 {
+			t.Fatalf("after the close %s notes %d", path, got)
+		}
+	})
+}

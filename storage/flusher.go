@@ -30,8 +30,10 @@ type flusher struct {
 	oneCost time.Duration // of a sync of one log, lately; 0 before the first
 	allCost time.Duration // of a bulk sync
 	inBulk  bool          // a worker is at a bulk sync; there is one at a time, so that the others see its failure
+	owing   []*Log        // whose indexes are to note what was synced
+	noting  *time.Timer   // that has them do so; nil before it is first needed
 	closed  bool
-	idle    sync.WaitGroup
+	idle    sync.WaitGroup // for the workers and for noteAll
 }
 
 // queueState says where a log stands with its flusher; guarded by flusher.mu.
@@ -236,6 +238,9 @@ func (f *flusher) many(logs []*Log) (took time.Duration) {
 func (f *flusher) close() error {
 	f.mu.Lock()
 	f.closed = true
+	if f.noting != nil {
+		f.noting.Stop()
+	}
 	f.mu.Unlock()
 	f.idle.Wait()
 	if f.bulk == nil {

@@ -63,6 +63,8 @@ type Log struct {
 	waiting []syncWaiter
 	queued  queueState // of the flusher, under its lock
 
+	owed note
+
 	announced  record.Offset // what Events knows
 	told       bool          // Events knows of the failure
 	delivering bool
