@@ -150,7 +150,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	d := &Dir{
 		path: path, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{}, failed: map[string]bool{},
 		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor,
-		lookups: make(chan struct{}, runtime.GOMAXPROCS(0)), done: make(chan struct{}),
+		lookups: make(chan struct{}, min(runtime.GOMAXPROCS(0), runtime.NumCPU())), done: make(chan struct{}),
 	}
 	d.fs = &frugalFS{o.FS, d.handles}
 	d.closing, d.cancel = context.WithCancel(context.Background())

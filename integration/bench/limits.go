@@ -65,12 +65,17 @@ func (b *bare) end() {
 
 // bareSync returns the median microseconds of a write of that size to an extending file with its fdatasync, best of three.
 func (s stage) bareSync(ctx context.Context, size int) (float64, error) {
+	return s.bareRounds(ctx, "sync", size, 1)
+}
+
+// bareRounds returns the median microseconds of a round of the bare program's "write" or "sync", best of three.
+func (s stage) bareRounds(ctx context.Context, what string, size, files int) (float64, error) {
 	binary, err := s.bareBinary(ctx)
 	if err != nil {
 		return 0, err
 	}
 	return best(func(a, b float64) bool { return a < b }, func() (float64, error) {
-		out, err := exec.CommandContext(ctx, binary, "sync", s.dir, strconv.Itoa(size), "1000").Output()
+		out, err := exec.CommandContext(ctx, binary, what, s.dir, strconv.Itoa(size), "1000", strconv.Itoa(files)).Output()
 		if err != nil {
 			return 0, fmt.Errorf("the bare program: %w", err)
 		}

@@ -154,13 +154,18 @@ func measureSmall(ctx context.Context, s stage, t *table) error {
 		return err
 	}
 	t.tell("a write and fdatasync, bare", limit, "µs")
-	alone := produceTo(topicName, batch.Bytes(), 1, 1, 1, 2000)
-	served, err := best(sooner, func() (costed, error) { return s.onBare(ctx, alone, "sync") })
-	if err != nil {
-		return err
+	for _, m := range []struct {
+		what        string
+		connections int
+	}{{"1 connection", 1}, {"16 connections, a file each", 16}} {
+		l := produceTo(topicName, batch.Bytes(), m.connections, m.connections, 1, 2000)
+		served, err := best(sooner, func() (costed, error) { return s.onBare(ctx, l, "sync") })
+		if err != nil {
+			return err
+		}
+		t.tell("  as an answer to a request, "+m.what+", median", served.median(), "µs")
+		t.tell("  its CPU", served.microsPerRequest(), "µs/request")
 	}
-	t.tell("  as an answer to a request, median", served.median(), "µs")
-	t.tell("  its CPU", served.microsPerRequest(), "µs/request")
 	for _, m := range []struct {
 		what string
 		run  func() (costed, error)
@@ -206,6 +211,11 @@ func measureWide(ctx context.Context, s stage, t *table) error {
 	if err != nil {
 		return err
 	}
+	writes, err := s.bareRounds(ctx, "write", len(batch), wide)
+	if err != nil {
+		return err
+	}
+	t.tell("writes to 100 files, bare", writes, "µs")
 	t.tell("100 partitions a request, flush.messages raised, median", raised.median(), "µs")
 	t.atMost("  broker CPU", raised.microsPerRequest(), 250, "µs/request")
 	t.tell("100 partitions a request, default durability, median", synced.median(), "µs")

@@ -204,7 +204,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 func (b *Broker) findLimits() {
 	s := b.settings.Load().Broker()
 	b.memory = findMemory(os.DirFS("/"), debug.SetMemoryLimit(-1), addressSpace())
-	b.limits = limitsFor(b.memory, descriptors(), runtime.GOMAXPROCS(0), wishes{
+	b.limits = limitsFor(b.memory, descriptors(), min(runtime.GOMAXPROCS(0), runtime.NumCPU()), wishes{
 		connections: s.MaxConnections, partitions: s.MaxPartitions, requestBytes: s.QueuedRequestBytes,
 	})
 	b.unpacker = record.NewDecompressorWithTurns(b.limits.unpackBytes, b.limits.unpackTurns)

@@ -67,7 +67,7 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		budget:    newBudget(config.MemoryBudget),
 		prompt:    newBudget(max(config.MemoryBudget/4, promptBody)),
 		work:      newBudget(config.AnswerBudget),
-		heavy:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		heavy:     make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/2)),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
 		rejects:   occasionally{interval: time.Second},
 		failures:  occasionally{interval: time.Second},

@@ -3,9 +3,11 @@
 // Command bare does what a broker does to bytes and nothing else, with blocking system calls on a thread for each
 // connection: it is the limit that the broker is measured against.
 //
-//	bare produce FOLDER [sync]   appends what comes on each connection to a file of its own and answers each frame
-//	bare fetch FILE REGION       answers each frame with the next REGION bytes of a file
-//	bare sync FOLDER SIZE COUNT  prints the microseconds that each of COUNT writes of SIZE bytes with its fdatasync took
+//	bare produce FOLDER [sync]          appends what comes on each connection to a file of its own and answers each frame
+//	bare fetch FILE REGION              answers each frame with the next REGION bytes of a file
+//	bare write FOLDER SIZE COUNT FILES  prints the microseconds that each of COUNT rounds took, in which SIZE bytes are
+//	                                    written at the end of each of FILES files
+//	bare sync FOLDER SIZE COUNT FILES   the same with an fdatasync behind each write
 //
 // The first two print the address that they listen on.
 package main
@@ -51,15 +53,16 @@ func run(args []string) error {
 			return err
 		}
 		return serve(func(socket, _ int) error { return sendRegions(socket, args[1], region) })
-	case len(args) == 4 && args[0] == "sync":
+	case len(args) == 5 && (args[0] == "write" || args[0] == "sync"):
 		size, err := strconv.Atoi(args[2])
 		count, err2 := strconv.Atoi(args[3])
-		if err := errors.Join(err, err2); err != nil {
+		files, err3 := strconv.Atoi(args[4])
+		if err := errors.Join(err, err2, err3); err != nil {
 			return err
 		}
-		return timeSyncs(filepath.Join(args[1], "sync"), size, count)
+		return timeRounds(args[1], size, count, files, args[0] == "sync")
 	}
-	return errors.New("usage: bare produce FOLDER [sync] | bare fetch FILE REGION | bare sync FOLDER SIZE COUNT")
+	return errors.New("usage: bare produce FOLDER [sync] | bare fetch FILE REGION | bare write|sync FOLDER SIZE COUNT FILES")
 }
 
 // serve accepts connections for ever and gives each a thread.
@@ -190,22 +193,31 @@ func sendRegions(socket int, path string, region int) error {
 	}
 }
 
-// timeSyncs appends to a file again and again and prints how long each write took with its sync.
-func timeSyncs(path string, size, count int) error {
-	file, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, 0o644)
-	if err != nil {
-		return err
+// timeRounds appends to files, one after the other, again and again and prints how long each round took.
+func timeRounds(folder string, size, count, files int, sync bool) error {
+	open := make([]int, files)
+	for i := range open {
+		file, err := unix.Open(filepath.Join(folder, "round"+strconv.Itoa(i)), unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, 0o644)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(file)
+		open[i] = file
 	}
-	defer unix.Close(file)
 	block := make([]byte, size)
 	took := make([]time.Duration, count)
 	for i := range took {
 		began := time.Now()
-		if _, err := unix.Write(file, block); err != nil {
-			return err
-		}
-		if err := unix.Fdatasync(file); err != nil {
-			return err
+		for _, file := range open {
+			if _, err := unix.Write(file, block); err != nil {
+				return err
+			}
+			if !sync {
+				continue
+			}
+			if err := unix.Fdatasync(file); err != nil {
+				return err
+			}
 		}
 		took[i] = time.Since(began)
 	}
