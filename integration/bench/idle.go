@@ -19,7 +19,7 @@ const (
 	idlers      = 5000
 	idleTopics  = 100 // partitions that the pollers wait for
 	idleSettle  = time.Minute
-	pollMeasure = 30 * time.Second
+	pollMeasure = 20 * time.Second
 )
 
 // measureIdle looks at what a broker takes that has nothing to do: for itself, for consumers that wait, for connections.
