@@ -24,22 +24,21 @@ const (
 
 // measureIdle looks at what a broker takes that has nothing to do: for itself, for consumers that wait, for connections.
 func measureIdle(ctx context.Context, s stage, t *table) error {
-	b, err := s.start(ctx)
-	if err != nil {
-		return err
+	for _, measure := range []func(*broker, context.Context, *table) error{(*broker).measurePolls, (*broker).measureConnections} {
+		b, err := s.start(ctx)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(measure(b, ctx, t), b.Stop()); err != nil {
+			return err
+		}
 	}
-	err = b.measureIdle(ctx, t)
-	return errors.Join(err, b.Stop())
+	return nil
 }
 
-func (b *broker) measureIdle(ctx context.Context, t *table) error {
+// measureConnections looks at the memory with nothing to do, and with many connections that do nothing.
+func (b *broker) measureConnections(ctx context.Context, t *table) error {
 	t.atMost("memory, idle", b.resident(), 20, "MiB")
-	if err := b.withTopic(idleTopics); err != nil {
-		return err
-	}
-	if err := b.measurePolls(ctx, t); err != nil {
-		return err
-	}
 	ends := make([]*wire, 0, idlers)
 	defer func() {
 		for _, w := range ends {
@@ -77,6 +76,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // measurePolls has many consumers wait in their sessions for what never comes, and looks at the CPU that this takes.
 func (b *broker) measurePolls(ctx context.Context, t *table) (err error) {
+	if err := b.withTopic(idleTopics); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var group errgroup.Group

@@ -71,6 +71,10 @@ const (
 	// mostTogether is how many requests are begun together.
 	mostTogether = 16
 
+	// A connection rests after restAfter without a request. Every restsToTrim of them have memory go back to the system.
+	restAfter   = 10 * time.Second
+	restsToTrim = 500
+
 	// firstStep is how much is allocated for a larger body before a byte of it has come; it grows by stepFactor each
 	// time it is full. Growing costs a third of the bytes copied once more, and a claim of 100 MiB no memory.
 	firstStep  = 64 << 10

@@ -87,3 +87,9 @@ func (in *inbox) narrow() *buffer {
 	}
 	return large
 }
+
+// drop lets go of the buffers, in which nothing waits, until restore.
+func (in *inbox) drop() { *in = inbox{from: in.from} }
+
+// restore gives the inbox a small buffer of that size.
+func (in *inbox) restore(size int) { *in = newInbox(in.from, size) }

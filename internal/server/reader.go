@@ -392,6 +392,7 @@ func (c *conn) enqueue(k *call) {
 	if !k.row.pipelined() {
 		c.ordered.Add(1)
 	}
+	c.startWriter()
 	c.calls <- k
 }
 
@@ -403,6 +404,9 @@ func (c *conn) peek(n int) ([]byte, error) {
 			c.narrow()
 			if err := c.checkIdle(); err != nil {
 				return nil, err
+			}
+			if c.mayRest() {
+				return nil, errResting
 			}
 		}
 		b, err := c.in.Peek(n)
@@ -425,24 +429,31 @@ func (c *conn) peek(n int) ([]byte, error) {
 func (c *conn) checkIdle() error {
 	limit := c.server.config.IdleTimeout
 	now := c.server.now()
-	if limit <= 0 {
-		c.readUntil(0)
-	} else {
-		idle := now - time.Duration(c.lastActive.Load())
-		if c.unanswered.Load() > 0 {
-			idle = 0
-		}
-		if idle >= limit {
-			return errIdle
-		}
-		if due := now + limit - idle; c.deadline <= now || c.deadline > due {
-			c.readUntil(due)
-		}
+	idle := c.idle(now)
+	if limit > 0 && idle >= limit {
+		return errIdle
+	}
+	due := now + limit - idle
+	if rest := now + c.server.restAfter - idle; rest > now && (limit <= 0 || rest < due) {
+		due = rest
+	} else if limit <= 0 {
+		due = 0
+	}
+	if c.deadline <= now || due > 0 && c.deadline > due {
+		c.readUntil(due)
 	}
 	if c.isStopping() {
 		return errStopping
 	}
 	return nil
+}
+
+// idle returns for how long nothing has happened.
+func (c *conn) idle(now time.Duration) time.Duration {
+	if c.unanswered.Load() > 0 {
+		return 0
+	}
+	return now - time.Duration(c.lastActive.Load())
 }
 
 // readUntil sets the deadline for reading, on the server's clock; 0 is none. A stop sets it too: who sets it asks

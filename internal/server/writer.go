@@ -12,11 +12,11 @@ import (
 // one behind the other are sent together: what is encoded and not sent yet does not wait for anything but the encoding
 // of others. Calls that are left when the client has gone still run: see the package comment. Only a halt of the server
 // drops them.
-func (c *conn) writeAnswers() {
-	for k := range c.calls {
+func (c *conn) writeAnswers(calls <-chan *call) {
+	for k := range calls {
 		if c.server.ctx.Err() == nil {
 			err := guarded(func() error { return c.answer(k) })
-			if err != nil || len(c.calls) == 0 {
+			if err != nil || len(calls) == 0 {
 				if sendErr := c.sendOut(); err == nil {
 					err = sendErr
 				}
