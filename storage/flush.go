@@ -144,9 +144,9 @@ func (l *Log) raise(job flushJob, err error) {
 }
 
 // endFlush does the rest after raise, which nobody who waits for an acknowledgement need wait for.
-func (l *Log) endFlush(job flushJob, err error) {
+func (l *Log) endFlush(job flushJob, err error, bulk bool) {
 	if err == nil {
-		l.afterSync(job)
+		l.afterSync(job, bulk)
 	}
 	for _, s := range job.sealed {
 		s.release()
@@ -158,8 +158,9 @@ func (l *Log) endFlush(job flushJob, err error) {
 }
 
 // afterSync does what may only be done once the data is durable: it closes the indexes of sealed segments and has how
-// far the hot one is synced noted. Both are hints for the next open, so their failure is no failure of the log.
-func (l *Log) afterSync(job flushJob) {
+// far the hot one is synced noted, at once or, after a bulk sync, soon. Both are hints for the next open, so their failure
+// is no failure of the log.
+func (l *Log) afterSync(job flushJob, bulk bool) {
 	if len(job.sealed) > 0 {
 		l.owed.set(mark{}) // a closed index says it
 	}
@@ -177,8 +178,14 @@ func (l *Log) afterSync(job flushJob) {
 			l.dir.log.Warn().Err(err).Str("partition", l.id.String()).Msg("index of a sealed segment not closed; it will be made again")
 		}
 	}
-	if job.to.segment != nil {
-		l.owe(job.to)
+	if job.to.segment == nil {
+		return
+	}
+	first := l.owed.set(job.to)
+	if !bulk {
+		l.noteSynced()
+	} else if first {
+		l.dir.flusher.noteLater(l)
 	}
 }
 

@@ -276,11 +276,14 @@ func TestBulkWhereItIsQuicker(t *testing.T) {
 	expect(100, false)
 }
 
-// TestSyncedEndIsNoted looks into the index of a log that is written to, then rolls, then is closed: it notes all that was
-// synced within a second, with one note for many syncs, and at the end without that.
+// TestSyncedEndIsNoted looks into the index of a log that is written to, then rolls, then is closed: it notes all that bulk
+// syncs were of within a second, with one note for many of them, and at the end without that.
 func TestSyncedEndIsNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, path: "/data", cfg: testConfig(), fs: vfs.NewCrashable()}
+		disk := vfs.NewCrashable()
+		disk.SetBulkSync(true)
+		b := &bench{t: t, path: "/data", cfg: testConfig(), fs: disk}
+		b.opts.BulkFlush = 1
 		b.open()
 		noted := func(want record.Offset) {
 			t.Helper()

@@ -195,7 +195,7 @@ func (f *flusher) one(l *Log) (took time.Duration) {
 	took = time.Since(start)
 	f.dir.counters.flushes.observe(took)
 	l.raise(job, err)
-	l.endFlush(job, err)
+	l.endFlush(job, err, false)
 	return took
 }
 
@@ -229,7 +229,7 @@ func (f *flusher) many(logs []*Log) (took time.Duration) {
 		l.raise(jobs[i], errs[i])
 	}
 	for i, l := range of {
-		l.endFlush(jobs[i], errs[i])
+		l.endFlush(jobs[i], errs[i], true)
 	}
 	return took
 }

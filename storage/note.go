@@ -6,21 +6,14 @@ import (
 	"time"
 )
 
-// noteEvery is how long after a sync the index notes it, at the latest but for what the scheduler adds. A note makes a page
-// of the index dirty, and where one bulk sync covers many logs each such page costs as much as the data that it tells of.
+// noteEvery is how long after a bulk sync the indexes note it, at the latest but for what the scheduler adds. A note makes a
+// page of the index dirty, and where one sync covers many logs each such page costs as much as the data that it tells of.
 const noteEvery = time.Second
 
 // note is how far a log is synced and its index does not say so yet.
 type note struct {
 	mu sync.Mutex // held over the store into mapped memory too, so that none comes after set
 	to mark       // the zero mark if nothing is owed
-}
-
-// owe has the index note a synced end within noteEvery, along with those of later syncs. One call of a log runs at a time.
-func (l *Log) owe(to mark) {
-	if l.owed.set(to) {
-		l.dir.flusher.noteLater(l)
-	}
 }
 
 // set replaces what is owed and says whether nothing was.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func newRestRig(t *testing.T, config Config) *rig {
 // until waits for a condition.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for give := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for give := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
 		if time.Now().After(give) {
 			t.Fatalf("%s: not so after 20 s", what)
 		}
@@ -53,7 +54,7 @@ func TestRest(t *testing.T) {
 		r.rest(t, rested+2)
 		b := metadata(3*i + 3)
 		p.send(b[:3])
-		time.Sleep(2 * soon) // with part of a request there is no rest
+		pass(2 * soon) // with part of a request there is no rest
 		p.send(b[3:])
 		p.expect(3*i + 3)
 		if n := r.rested.Load(); n != rested+2 {
@@ -75,7 +76,7 @@ func TestNoRest(t *testing.T) {
 	c := r.onlyConn(t)
 	until(t, "the request is there", func() bool { return c.unanswered.Load() > 0 })
 	rested := r.rested.Load()
-	time.Sleep(5 * soon)
+	pass(5 * soon)
 	if n := r.rested.Load(); n != rested {
 		t.Errorf("rested %d times", n-rested)
 	}

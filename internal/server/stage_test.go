@@ -438,5 +438,5 @@ func (p *peer) expectSilence() {
 
 var errTest = errors.New("for the test")
 
-// pass lets time go by, synctest's only.
+// pass lets time go by, synctest's; or on loopback a little, where nothing is to happen meanwhile.
 func pass(d time.Duration) { <-time.After(d) }
