@@ -3,6 +3,7 @@ GO ?= go
 FUZZTIME ?= 20s
 VERSION ?=
 TABLE ?=
+KAFKA ?=
 
 .PHONY: build fmt lint test race fuzz integration clients oracle long bench cross
 
@@ -46,8 +47,8 @@ long: ## what proves durability, at length: crash points, failed operations, kil
 	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
 		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
 
-bench: ## the broker measured from outside, beside its limits; a person reads it
-	$(GO) run ./integration/bench $(BENCHFLAGS)
+bench: ## the broker measured from outside, beside its limits; a person reads it. KAFKA=folder compares, KAFKA=fetch has Maven bring one
+	$(GO) run ./integration/bench $(if $(KAFKA),-kafka $(KAFKA)) $(BENCHFLAGS)
 
 cross: ## it builds, and vets, wherever it is to run
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \

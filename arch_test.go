@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"cmd/broker":                  8,
 	"integration":                 8,
 	"integration/bench":           8,
+	"integration/bench/bare":      0,
 	"integration/clients":         8,
 	"integration/clients/franzgo": 8,
 	"internal/broker":             7,

@@ -42,8 +42,12 @@ var bugs = []bug{
 		false,
 	}, {
 		"acknowledged before it is written",
-		edit{"storage/hot.go", "	if _, err := f.WriteAt(b.Bytes(), pos); err != nil {\n", `	late := append([]byte(nil), b.Bytes()...)
-	write := func() { f.WriteAt(late, pos) }
+		edit{"storage/hot.go", "	if err := f.WriteParts(parts, pos); err != nil {\n", `	var late []byte
+	for _, part := range parts {
+		late = append(late, part...)
+	}
+	at := pos
+	write := func() { f.WriteAt(late, at) }
 	if c.UseReserve { // the catalog
 		write()
 	} else {

@@ -124,7 +124,7 @@ func (d *tracedDisk) end(c *sysCall) {
 		return
 	}
 	switch c.name {
-	case "pwrite64", "write":
+	case "pwrite64", "pwritev", "write":
 		if path := c.arg(0).path; d.below(path) {
 			d.wrote(path, c)
 		}
@@ -188,7 +188,7 @@ func (d *tracedDisk) wrote(path string, c *sysCall) {
 	}
 	d.count.writes++
 	at, data := int64(len(f.content)), c.arg(1)
-	if c.name == "pwrite64" {
+	if c.name != "write" {
 		at = c.arg(3).number
 	}
 	if data.cut {

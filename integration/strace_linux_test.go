@@ -25,7 +25,7 @@ const tracedCalls = "openat,close,read,write,writev,pwrite64,pwritev,pwritev2,se
 
 // unexpectedCalls are those among them that the replay does not understand. The broker makes none of them.
 var unexpectedCalls = []string{
-	"writev", "pwritev", "pwritev2", "sendto", "sendmsg", "splice", "copy_file_range", "sync", "sync_file_range", "truncate",
+	"writev", "pwritev2", "sendto", "sendmsg", "splice", "copy_file_range", "sync", "sync_file_range", "truncate",
 	"link", "linkat",
 }
 
@@ -173,7 +173,9 @@ func (b *traced) onceMore(t testing.TB) {
 	t.Helper()
 	w := b.dial(t)
 	for _, topic := range []string{"first", "rolls", "short"} {
-		b.consumePartition(t, topic, 0)
+		if topic != "short" { // which retention may take away from whoever counts on what is there
+			b.consumePartition(t, topic, 0)
+		}
 		w.produce(topic, 0, batchOf(t, "after the start"))
 	}
 	w.producerIDOf()
@@ -247,7 +249,7 @@ func TestMissingSyncIsSeen(t *testing.T) {
 		{"no sync of folders", edit{"storage/vfs/os.go", `return pathError("syncdir", name, sysSyncDir(name))`, `return nil`}, "name"},
 		{"no bulk sync", edit{"storage/vfs/bulksync_linux.go", `err := control(s.dir, unix.Syncfs)`, `err := error(nil)`}, "data"},
 		{"no sync of the folder that holds a new log's", edit{"storage/log.go", `l.newDirs = append(l.newDirs, l.dir.path)`, `_ = l.dir.path`}, "name"},
-		{"no sync of what replaces a file", edit{"storage/segment.go", `err = f.Sync()`, `err = nil`}, "rename"},
+		{"no sync of what replaces a file", edit{"storage/segment.go", `err = sync(f)`, `err = nil`}, "rename"},
 		{"no sync of what recovery keeps", edit{"storage/recover.go", `err := f.Sync()`, `err := error(nil)`}, "data"},
 		{"segments go before the log start is durable", edit{"storage/cleaner.go", `if err := l.writeStart(start); err != nil {`,
 			`time.AfterFunc(300*time.Millisecond, func() { _ = l.writeStart(start) })

@@ -51,6 +51,7 @@ func TestTranscript(t *testing.T) {
 		{"data and name", []string{create, write, sync, folder}, true, true},
 		{"the other way round", []string{create, folder, write, sync}, true, true},
 		{"a sync before the write", []string{create, folder, sync, write}, false, true},
+		{"a write of two parts", []string{create, folder, `1 pwritev(3</r/d/f>, [{iov_base='ab', iov_len=2}, {iov_base='c', iov_len=1}], 2, 0) = 3`, sync}, true, true},
 		{"a second write", []string{create, folder, write, sync, `1 pwrite64(3</r/d/f>, 'c', 1, 2) = 1`}, false, true},
 		{"a write behind it", []string{create, folder, write, sync, `1 pwrite64(3</r/d/f>, 'd', 1, 3) = 1`}, true, true},
 		{"a sync that fails", []string{create, write, folder, `1 fdatasync(3</r/d/f>) = -1 EIO (Input/output error)`}, false, true},

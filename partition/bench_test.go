@@ -20,12 +20,16 @@ type nothing struct {
 	end    atomic.Int64
 }
 
-func (n *nothing) Append(_ context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
-	b.SetBaseOffset(record.Offset(n.end.Load()))
-	b.SetLeaderEpoch(epoch)
-	n.end.Store(int64(b.NextOffset()))
-	n.events.Committed(b.NextOffset())
-	return b.BaseOffset(), b.NextOffset(), nil
+func (n *nothing) Append(_ context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
+	base = record.Offset(n.end.Load())
+	for next = base; len(batches) > 0; batches = batches[1:] {
+		batches[0].SetBaseOffset(next)
+		batches[0].SetLeaderEpoch(epoch)
+		next = batches[0].NextOffset()
+	}
+	n.end.Store(int64(next))
+	n.events.Committed(next)
+	return base, next, nil
 }
 
 func (n *nothing) Bounds() (start, committed, end record.Offset) {

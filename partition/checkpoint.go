@@ -184,7 +184,7 @@ func (d *decoder) count(size int) int {
 
 // replay folds the headers of all batches from an offset on into the state.
 func (s *state) replay(ctx context.Context, log Log, from, end record.Offset, now int64) error {
-	scan := scanner{buf: make([]byte, maxScanRead)}
+	var scan scanner
 	for from < end {
 		c, err := log.Read(ctx, from, end, replayBytes, true)
 		if err != nil {
@@ -296,7 +296,7 @@ const (
 
 // scanner walks the headers of a chunk's batches. It reads many small batches at once, and skips the insides of big ones.
 type scanner struct {
-	buf []byte
+	buf []byte // nil before the first read
 }
 
 // headers calls f with the header of each batch and its position in the file, and returns the offset behind the last one. A
@@ -309,6 +309,9 @@ func (s *scanner) headers(c record.Chunk, f func(h record.Header, at int64)) (ne
 	)
 	for pos < end {
 		if len(have) < record.HeaderSize {
+			if s.buf == nil {
+				s.buf = make([]byte, maxScanRead)
+			}
 			n, err := c.File.ReadAt(s.buf[:min(int64(size), end-pos)], pos)
 			if err != nil && err != io.EOF {
 				return next, fmt.Errorf("read a batch header: %w", err)

@@ -82,50 +82,68 @@ type trial struct {
 	acked record.Offset
 }
 
-// produce sends a batch: the next one of a producer, one from before, or one that has no business to come now.
+// produce sends a batch, or several together: the next one of a producer, one from before, or one that has no business to
+// come now.
 func (t *trial) produce() {
 	t.Helper()
-	s := sent{id: t.rand.Int64N(3), count: 1 + t.rand.Int32N(3)}
-	for _, old := range t.log {
-		if old.id == s.id {
-			s.epoch, s.seq = old.epoch, old.nextSeq()
+	var together []sent
+	log := slices.Clone(t.log) // as it will be
+	for range 1 + t.rand.IntN(5)*t.rand.IntN(2) {
+		s := sent{id: t.rand.Int64N(3), count: 1 + t.rand.Int32N(3)}
+		for _, old := range log {
+			if old.id == s.id {
+				s.epoch, s.seq = old.epoch, old.nextSeq()
+			}
 		}
+		switch n := t.rand.IntN(10); {
+		case n < 3 && len(t.tried) > 0:
+			s = t.tried[t.rand.IntN(len(t.tried))]
+		case n == 3:
+			s.seq = record.SequenceAfter(s.seq, t.rand.Int32N(5))
+		case n == 4:
+			s.epoch += int16(t.rand.IntN(3) - 1)
+			s.epoch = max(s.epoch, 0)
+			s.seq = 0
+		case n == 5 && s.epoch == 0 && s.seq == 0:
+			s.seq = 2147483640 // so that some wrap
+		}
+		if code, base, duplicate := log.judge(s); code == "ok" && !duplicate {
+			s.base = base
+			log = append(log, s)
+		}
+		together = append(together, s)
+		t.tried = append(t.tried, s)
+		t.tried = t.tried[max(0, len(t.tried)-12):]
 	}
-	switch n := t.rand.IntN(10); {
-	case n < 3 && len(t.tried) > 0:
-		s = t.tried[t.rand.IntN(len(t.tried))]
-	case n == 3:
-		s.seq = record.SequenceAfter(s.seq, t.rand.Int32N(5))
-	case n == 4:
-		s.epoch += int16(t.rand.IntN(3) - 1)
-		s.epoch = max(s.epoch, 0)
-		s.seq = 0
-	case n == 5 && s.epoch == 0 && s.seq == 0:
-		s.seq = 2147483640 // so that some wrap
-	}
-	t.send(s)
-	t.tried = append(t.tried, s)
-	t.tried = t.tried[max(0, len(t.tried)-12):]
+	t.send(together...)
 }
 
-func (t *trial) send(s sent) partition.Ack {
+func (t *trial) send(together ...sent) (last partition.Ack) {
 	t.Helper()
-	wantCode, wantBase, wantDuplicate := t.log.judge(s)
-	ack, err := t.p.Append(context.Background(), -1, s.batch(t.T), partition.Client)
-	if got := code(err); got != wantCode {
-		t.Fatalf("%+v gave %s (%v), want %s; the log is %+v", s, got, err, wantCode, t.log)
+	all := make([]partition.Addition, len(together))
+	for i, s := range together {
+		all[i].Batch = s.batch(t.T)
 	}
-	if err != nil {
-		return ack
+	t.p.AppendAll(context.Background(), -1, all, partition.Client)
+	for i, s := range together {
+		wantCode, wantBase, wantDuplicate := t.log.judge(s)
+		ack, err := all[i].Ack, all[i].Err
+		if got := code(err); got != wantCode {
+			t.Fatalf("%+v of %+v gave %s (%v), want %s; the log is %+v", s, together, got, err, wantCode, t.log)
+		}
+		if err != nil {
+			continue
+		}
+		s.base = wantBase
+		if ack.Base != s.base || ack.Next != s.next() || ack.Duplicate != wantDuplicate {
+			t.Fatalf("%+v of %+v was answered %d to %d, duplicate: %v, want %d to %d, %v", s, together, ack.Base, ack.Next, ack.Duplicate, s.base, s.next(), wantDuplicate)
+		}
+		if !wantDuplicate {
+			t.log = append(t.log, s)
+		}
+		last = ack
 	}
-	s.base = wantBase
-	if ack.Base != s.base || ack.Next != s.next() || ack.Duplicate != wantDuplicate {
-		t.Fatalf("%+v was answered %d to %d, duplicate: %v, want %d to %d, %v", s, ack.Base, ack.Next, ack.Duplicate, s.base, s.next(), wantDuplicate)
-	}
-	if !wantDuplicate {
-		t.log = append(t.log, s)
-	}
-	return ack
+	return last
 }
 
 // survive compares what a crash has left with the model, and cuts the model to it.
@@ -317,6 +335,49 @@ func TestFirstBatchNotWritten(t *testing.T) {
 	try(sent{id: 3, seq: 4, count: 1}, "ok")
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPartNotWritten has the disk take two of the batches that come together. Each of the others has the outcome that it
+// would have had alone.
+func TestPartNotWritten(t *testing.T) {
+	ctx := context.Background()
+	for _, test := range []struct {
+		name     string
+		together []sent
+		want     []string
+	}{
+		{"one producer", []sent{{seq: 3, count: 1}, {seq: 4, count: 2}, {seq: 6, count: 1}, {seq: 7, count: 1}, {seq: 3, count: 1}},
+			[]string{"0 to 1", "1 to 3", "KAFKA_STORAGE_ERROR", "OUT_OF_ORDER_SEQUENCE_NUMBER", "0 to 1"}},
+		{"several", []sent{{seq: 3, count: 1}, {id: 1, count: 1}, {id: 2, count: 1}, {id: 2, seq: 1, count: 1}, {id: 3, count: 1}, {id: 1, count: 1}},
+			[]string{"0 to 1", "1 to 2", "KAFKA_STORAGE_ERROR", "OUT_OF_ORDER_SEQUENCE_NUMBER", "KAFKA_STORAGE_ERROR", "1 to 2"}},
+		{"none", []sent{{id: -1, count: 1}, {id: -1, count: 1}, {id: -1, count: 1}, {id: -1, count: 1}},
+			[]string{"0 to 1", "1 to 2", "KAFKA_STORAGE_ERROR", "KAFKA_STORAGE_ERROR"}},
+	} {
+		store := logtest.NewMemory()
+		p, err := partition.Open(ctx, store, theID, 0, testConfig(), codecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.Log(theID).RefuseWritesBehind(2, syscall.ENOSPC)
+		all := make([]partition.Addition, len(test.together))
+		for i, s := range test.together {
+			all[i].Batch = s.batch(t)
+		}
+		p.AppendAll(ctx, -1, all, partition.Client)
+		for i, a := range all {
+			got := fmt.Sprintf("%d to %d", a.Ack.Base, a.Ack.Next)
+			if a.Err != nil {
+				got = code(a.Err)
+			}
+			if got != test.want[i] {
+				t.Errorf("%s: batch %d: %s (%v), want %s", test.name, i, got, a.Err, test.want[i])
+			}
+		}
+		store.Log(theID).RefuseWrites(nil)
+		if err := p.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

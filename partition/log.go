@@ -14,9 +14,10 @@ import (
 // A cancelled context ends waiting and nothing else: an append that returns an error has written nothing, unless
 // the log has failed with it.
 type Log interface {
-	// Append stamps the next offset and the leader epoch into the batch's header and writes it. It returns the
-	// offset of the first record and the one behind the last. The batch is committed when Events.Committed says so.
-	Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error)
+	// Append stamps the next offsets and the leader epoch into the batches' headers and writes them, in order. It
+	// returns the offset of the first record and the one behind the last. A batch is committed when Events.Committed
+	// says so. With an error, those that end at or below next are in the log and the others are not.
+	Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error)
 	// Read returns whole batches: the first one holds the offset from or is the next one behind it, all end at or
 	// below to, and together they are at most maxBytes, but for the first one where atLeastOne is set. The zero
 	// Chunk says that there are none. The caller releases the chunk.

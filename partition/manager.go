@@ -35,7 +35,7 @@ type Manager struct {
 type ManagerOptions struct {
 	// Codecs are those of all partitions. They must not be nil.
 	Codecs *Codecs
-	// Parallel is how many partitions are opened, closed and saved at a time; by default as many as there are
+	// Parallel is how many partitions are opened and saved at a time; by default as many as there are
 	// processors, and four at least, since each of them waits for the disk.
 	Parallel int
 	// CheckpointBytes and CheckpointAge are how much, and for how long, a partition may fall behind its checkpoint;
@@ -52,6 +52,9 @@ type ManagerOptions struct {
 // checkpointPatience is how long the background waits for one checkpoint, which is to say for a sync, before it turns
 // to other partitions. It comes back.
 const checkpointPatience = time.Minute
+
+// closers is how many partitions are closed or deleted at a time. They wait for syncs, and so many share one.
+const closers = 256
 
 // place is where a partition is found.
 type place struct {
@@ -132,19 +135,29 @@ func (m *Manager) Open(ctx context.Context, openings []Opening, progress func(do
 			configs[c] = &c
 		}
 	}
-	var group errgroup.Group
-	group.SetLimit(m.options.Parallel)
-	for i, o := range openings {
-		if slots[i] == nil {
-			continue
+	sideBySide(m.options.Parallel, len(openings), func(i int) {
+		if slots[i] != nil {
+			finish(m.fill(ctx, slots[i], openings[i].Epoch, configs[openings[i].Config]))
 		}
-		group.Go(func() error {
-			finish(m.fill(ctx, slots[i], o.Epoch, configs[o.Config]))
-			return nil
+	})
+	return errors.Join(errs...)
+}
+
+// sideBySide calls f with each number below n, and returns when all calls have. It has so many goroutines at the most, and
+// not one for each call: their stacks would be grown again each time.
+func sideBySide(parallel, n int, f func(i int)) {
+	var (
+		next    atomic.Int64
+		workers sync.WaitGroup
+	)
+	for range min(parallel, n) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
 		})
 	}
-	_ = group.Wait() // the errors are in errs
-	return errors.Join(errs...)
+	workers.Wait()
 }
 
 // reserve makes a slot for a partition, or returns nil if there is nothing to open.
@@ -318,26 +331,21 @@ func (m *Manager) delete(ctx context.Context, s *slot) error {
 // settled calls f for slots, side by side, once they are open or have failed to.
 func (m *Manager) settled(ctx context.Context, slots []*slot, f func(*slot) error) error {
 	errs := make([]error, len(slots))
-	var group errgroup.Group
-	group.SetLimit(m.options.Parallel)
-	for i, s := range slots {
-		group.Go(func() error {
-			select {
-			case <-s.opened: // and not the context's end, where both are so
-				errs[i] = f(s)
-				return nil
-			default:
-			}
-			select {
-			case <-s.opened:
-				errs[i] = f(s)
-			case <-ctx.Done():
-				errs[i] = translate("wait for "+s.id.String()+" to open", ctx.Err())
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in errs
+	sideBySide(closers, len(slots), func(i int) {
+		s := slots[i]
+		select {
+		case <-s.opened: // and not the context's end, where both are so
+			errs[i] = f(s)
+			return
+		default:
+		}
+		select {
+		case <-s.opened:
+			errs[i] = f(s)
+		case <-ctx.Done():
+			errs[i] = translate("wait for "+s.id.String()+" to open", ctx.Err())
+		}
+	})
 	return errors.Join(errs...)
 }
 

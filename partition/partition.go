@@ -138,78 +138,6 @@ func (p *Partition) Identity() storage.Identity { return p.id }
 // LeaderEpoch returns the epoch at which this broker leads the partition.
 func (p *Partition) LeaderEpoch() int32 { return p.epoch }
 
-// Append checks a batch and writes it. The batch's bytes are the partition's to change, and may be used again when
-// Append returns; they are what was written unless the topic's configuration has them recompressed. Epoch is the
-// leader epoch that the caller goes by, -1 for any.
-//
-// Append returns when the batch is in the log; Ack.Wait says when it is committed. A batch that is there already is not
-// written again, and acknowledged like the original. The context is the broker's, not a connection's: its end keeps a
-// write from beginning and does not undo one.
-//
-// The errors that are not the log's: CORRUPT_MESSAGE, INVALID_RECORD and INVALID_TIMESTAMP (also as *InvalidRecords),
-// MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE, INVALID_PRODUCER_EPOCH,
-// OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR.
-func (p *Partition) Append(ctx context.Context, epoch int32, b record.Batch, from Origin) (Ack, error) {
-	config := p.config.Load()
-	v := validator{id: p.id, config: config, codecs: p.codecs, now: time.Now().UnixMilli()}
-	b, err := v.validate(b, from)
-	if err != nil {
-		p.counters.refused.Add(1)
-		return Ack{}, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.mayAppend(epoch); err != nil {
-		return Ack{}, err
-	}
-	if b.ProducerID() >= 0 {
-		original, err := p.producers.check(p.id, b.Header, from)
-		if err != nil {
-			p.counters.refused.Add(1)
-			return Ack{}, err
-		}
-		if original != nil {
-			p.counters.duplicates.Add(1)
-			return p.ack(original.first(), original.last+1, original.timestamp, true), nil
-		}
-	}
-	now, appendTime := time.Now().UnixMilli(), int64(record.NoTimestamp)
-	if config.TimestampType == record.LogAppendTime {
-		b.SetLogAppendTime(now)
-		appendTime = now
-	}
-	base, next, err := p.log.Append(ctx, p.epoch, b)
-	if err != nil {
-		p.producers.missed(b.Header, now)
-		p.counters.producers.Store(p.producers.count())
-		return Ack{}, translate("append to "+p.id.String(), err)
-	}
-	p.producers.apply(b.Header, now)
-	p.counters.wrote(b)
-	p.counters.producers.Store(p.producers.count())
-	p.fallBehind(int64(b.Size()), now)
-	return p.ack(base, next, appendTime, false), nil
-}
-
-// mayAppend says why there can be no append, if so. The caller holds mu.
-func (p *Partition) mayAppend(epoch int32) error {
-	if p.draining {
-		return translate("append to "+p.id.String(), errClosed)
-	}
-	if err := p.Ended(); err != nil {
-		return err
-	}
-	if epoch != -1 && epoch != p.epoch {
-		return refuse(kerr.NotLeaderForPartition, "append to %s at leader epoch %d, it is led at %d", p.id, epoch, p.epoch)
-	}
-	return nil
-}
-
-func (p *Partition) ack(base, next record.Offset, appendTime int64, duplicate bool) Ack {
-	start, _, _ := p.log.Bounds()
-	return Ack{Base: base, Next: next, AppendTime: appendTime, LogStart: start, Duplicate: duplicate, partition: p}
-}
-
 // Ended returns why nothing more will be committed: NOT_LEADER_OR_FOLLOWER once the partition is closed,
 // KAFKA_STORAGE_ERROR once it has failed, nil before. It waits for nobody.
 func (p *Partition) Ended() error {
@@ -310,17 +238,6 @@ func (p *Partition) expireProducers() {
 	defer p.mu.Unlock()
 	p.producers.expire(time.Now().UnixMilli(), p.config.Load().ProducerExpiry)
 	p.counters.producers.Store(p.producers.count())
-}
-
-// fallBehind counts bytes that the last checkpoint does not cover. The caller holds mu.
-func (p *Partition) fallBehind(size, now int64) {
-	behind := p.behind.Add(size)
-	if behind == size {
-		p.since.Store(now)
-	}
-	if limit := p.hooks.dueBytes; p.hooks.due != nil && behind >= limit && behind-size < limit {
-		p.hooks.due(p)
-	}
 }
 
 // Checkpoint saves the producer table and the epoch history as they are now, once all that they rest on is committed.

@@ -23,10 +23,10 @@ type stuckLog struct {
 	entered, release chan struct{}
 }
 
-func (l *stuckLog) Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (l *stuckLog) Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
 	l.entered <- struct{}{}
 	<-l.release
-	return l.Log.Append(ctx, epoch, b)
+	return l.Log.Append(ctx, epoch, batches...)
 }
 
 type stuckStore struct {

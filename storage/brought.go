@@ -25,6 +25,12 @@ type Brought struct {
 // is passed over, as Open judges it; so is a format that Open refuses.
 func (d *Dir) Brought(ctx context.Context, id Identity) (found Brought, ok bool, err error) {
 	folder := filepath.Join(d.path, id.Folder())
+	if id.TopicID != [16]byte{} {
+		// Most logs have their first segment still, and this asks less than the list of all that is there.
+		if _, err := d.fs.Stat(filepath.Join(folder, segmentName(0)+indexSuffix)); err == nil {
+			return found, false, nil
+		}
+	}
 	entries, err := d.fs.ReadDir(folder)
 	if err != nil {
 		return found, false, fmt.Errorf("read what was brought of %s: %w", id, err)

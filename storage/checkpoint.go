@@ -93,9 +93,15 @@ func (l *Log) saveCheckpoint(name string, at record.Offset, state []byte) error 
 	if p == nil {
 		return nil // a log without a segment has nothing to remember
 	}
+	l.found = foundState{}
 	path := filepath.Join(l.folder, name+checkpointSuffix)
 	content := encodeCheckpoint(l.id.TopicID, *p, state)
-	if err := l.dir.reserve.with(forCaches, func() error { return writeFile(l.dir.fs, path, content) }); err != nil {
+	j := l.dir.joint
+	doubt := j.doubt.Load()
+	err = l.dir.reserve.with(forCaches, func() error {
+		return replaceFile(l.dir.fs, path, content, func(f vfs.File) error { return j.sync(doubt, f.Sync) })
+	})
+	if err != nil {
 		return err
 	}
 	l.checkpointed = max(l.checkpointed, at)
@@ -157,7 +163,8 @@ func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 		if p.entries, p.entriesSum, err = x.below(m.position); err != nil {
 			return nil, err
 		}
-		if err := x.sync(); err != nil {
+		// The checksum tells whether they have come to the disk, so no doubt is as good as any.
+		if err := s.dir.joint.sync(s.dir.joint.doubt.Load(), x.sync); err != nil {
 			return nil, err
 		}
 		if e, err = x.floorPosition(m.position); err != nil {
@@ -185,6 +192,23 @@ func (s *Segment) describe(m mark, lastEpoch int32) (*point, error) {
 	}
 }
 
+// isStored says whether the log has a folder.
+func (l *Log) isStored() bool {
+	l.writer.Lock()
+	defer l.writer.Unlock()
+	return l.hasFolder
+}
+
+// foundState is a checkpoint that the open has read, kept for whoever loads it next, as partitions do at once.
+type foundState struct {
+	name  string // empty for none
+	at    record.Offset
+	state []byte
+}
+
+// maxFoundState is how much of it is kept: it is memory for as long as nobody asks.
+const maxFoundState = 16 << 10
+
 // Load returns the checkpoint of that name and where it stands, which is never behind the end of the log.
 // ErrNotFound says that there is none, or that what is there is not sound.
 func (l *Log) Load(ctx context.Context, name string) (at record.Offset, state []byte, err error) {
@@ -195,14 +219,21 @@ func (l *Log) Load(ctx context.Context, name string) (at record.Offset, state []
 	if err := l.ifClosed(); err != nil {
 		return 0, nil, err
 	}
-	p, state, err := readCheckpoint(l.dir.fs, filepath.Join(l.folder, name+checkpointSuffix), l.id.TopicID)
-	if err != nil {
-		return 0, nil, fmt.Errorf("checkpoint %q of %s: %w", name, l.id, err)
+	if !l.isStored() {
+		return 0, nil, ErrNotFound
 	}
-	if end := record.Offset(l.end.Load()); p.at > end {
-		return 0, nil, fmt.Errorf("checkpoint %q of %s stands at offset %d, behind the end %d: %w", name, l.id, p.at, end, ErrNotFound)
+	found := l.found
+	if l.found = (foundState{}); found.name != name {
+		var p point
+		if p, found.state, err = readCheckpoint(l.dir.fs, filepath.Join(l.folder, name+checkpointSuffix), l.id.TopicID); err != nil {
+			return 0, nil, fmt.Errorf("checkpoint %q of %s: %w", name, l.id, err)
+		}
+		found.at = p.at
 	}
-	return p.at, state, nil
+	if end := record.Offset(l.end.Load()); found.at > end {
+		return 0, nil, fmt.Errorf("checkpoint %q of %s stands at offset %d, behind the end %d: %w", name, l.id, found.at, end, ErrNotFound)
+	}
+	return found.at, found.state, nil
 }
 
 func encodeCheckpoint(topicID [16]byte, p point, state []byte) []byte {

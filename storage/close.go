@@ -20,6 +20,7 @@ func (l *Log) Close() error {
 	ctx := context.Background()
 	end := record.Offset(l.end.Load())
 	err := l.sync(ctx)
+	l.noteSynced()
 	l.takeTurn(ctx)
 	defer l.giveTurn()
 	if err == nil {
@@ -63,7 +64,7 @@ func (l *Log) stopWriting() bool {
 // closeHot closes the index of the hot segment, whose data is synced, and writes a checkpoint at the end of the log
 // if there is none.
 func (l *Log) closeHot(end record.Offset) error {
-	if l.hot == nil || l.opened == end && l.checkpointed == end {
+	if l.hot == nil || l.hot.resting && l.checkpointed == end {
 		return nil // nothing was written, and the next open finds all as this one did
 	}
 	if l.checkpointed < end {
@@ -75,7 +76,9 @@ func (l *Log) closeHot(end record.Offset) error {
 	if x.odd.Load() || len(l.hot.holes()) > 0 {
 		return nil
 	}
-	return x.close(l.hot.size.Load(), l.hot.maxTime.Load(), end)
+	j := l.dir.joint
+	doubt := j.doubt.Load()
+	return x.closeBy(l.hot.size.Load(), l.hot.maxTime.Load(), end, func(own func() error) error { return j.sync(doubt, own) })
 }
 
 // letGo makes every later call fail with ErrClosed and gives back all segments. Events hears of nothing any more once
@@ -105,6 +108,7 @@ func (l *Log) letGo() {
 		s.shut() // at once, whoever reads in it: its path may soon be another's
 		s.release()
 	}
+	l.owed.set(mark{})
 	l.dir.forget(l)
 	close(l.done)
 }

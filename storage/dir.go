@@ -56,7 +56,7 @@ type Options struct {
 	// FlushWorkers bounds the syncs that run side by side; 8 by default.
 	FlushWorkers int
 	// BulkFlush is the number of waiting logs from which on one bulk sync takes them all, where the file system has
-	// a bulk sync that can be trusted; 32 by default.
+	// a bulk sync that can be trusted; 32 by default. Fewer are taken by one where that has lately been the quicker way.
 	BulkFlush int
 	// Reserve is the room in bytes that is kept back for deletes and checkpoints on a full disk; 4 MiB by default.
 	Reserve int64
@@ -113,6 +113,7 @@ type Dir struct {
 	unproven     bool   // the machine may be up since before: what is found here may never have come to the disk
 	handles      *handles
 	flusher      *flusher
+	joint        *joint
 	cleaner      *cleaner
 	compactor    *compactor
 	reserve      *reserve
@@ -149,7 +150,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	d := &Dir{
 		path: path, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{}, failed: map[string]bool{},
 		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor,
-		lookups: make(chan struct{}, runtime.GOMAXPROCS(0)), done: make(chan struct{}),
+		lookups: make(chan struct{}, min(runtime.GOMAXPROCS(0), runtime.NumCPU())), done: make(chan struct{}),
 	}
 	d.fs = &frugalFS{o.FS, d.handles}
 	d.closing, d.cancel = context.WithCancel(context.Background())
@@ -174,6 +175,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if bulk, ok := d.fs.BulkSync(path); ok {
 		d.flusher.bulk = bulk
 	}
+	d.joint = newJoint(d.fs, path, o.BulkFlush)
 	d.cleaner = startCleaner(d, o.CleanInterval)
 	d.compactor = startCompactor(d, &o)
 	if err := d.removeLeftovers(); err != nil {
@@ -236,23 +238,34 @@ func (d *Dir) List(ctx context.Context) ([]Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ids []Identity
+	var (
+		ids   []Identity
+		names []string // of their folders: 007 is a number too
+	)
 	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if id, ok := ParseFolder(e.Name); e.Dir && ok {
+			ids, names = append(ids, id), append(names, e.Name)
 		}
-		id, ok := ParseFolder(e.Name)
-		if !e.Dir || !ok {
-			continue
-		}
-		if id.TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, e.Name)); err != nil {
-			// It is for whoever opens or deletes this log to fail; the others are none the worse.
-			d.log.Error().Err(err).Str("folder", e.Name).Msg("the topic id of a log cannot be read")
-		}
-		ids = append(ids, id)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(listers)
+	for i := range ids {
+		group.Go(func() (err error) {
+			if ids[i].TopicID, _, err = readMetadata(d.fs, filepath.Join(d.path, names[i])); err != nil {
+				// It is for whoever opens or deletes this log to fail; the others are none the worse.
+				d.log.Error().Err(err).Str("folder", names[i]).Msg("the topic id of a log cannot be read")
+			}
+			return ctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
 	return ids, nil
 }
+
+// listers is how many folders are read side by side for their topic ids.
+const listers = 8
 
 // Logs returns the logs that are open, in no order.
 func (d *Dir) Logs() []*Log { return d.open() }
@@ -372,6 +385,11 @@ func (d *Dir) open() []*Log {
 // Clean runs a round of the cleaner now: retention for every open log.
 func (d *Dir) Clean(ctx context.Context) error { return d.cleaner.round(ctx) }
 
+// Gather has the syncs that appends to any of the logs ask for begin when sync is called, which has to be soon: they take
+// more logs at a time than if each began at once. It is for who appends to several. A sync that somebody else's call
+// begins may take these appends along.
+func (d *Dir) Gather() (sync func()) { return d.flusher.gather() }
+
 // Close closes every log that is open, waits for what others are doing in the directory, and gives it free for another
 // broker. It returns what went wrong, having closed everything nevertheless. Of two callers the second one waits for
 // the first and is told nothing.
@@ -390,7 +408,7 @@ func (d *Dir) Close() error {
 	err := d.closeLogs()
 	d.compactor.close()
 	d.cleaner.close()
-	return errors.Join(err, d.flusher.close(), d.lock.Close())
+	return errors.Join(err, d.flusher.close(), d.joint.close(), d.lock.Close())
 }
 
 // closeLogs closes all logs, side by side: each has a few files to sync, which cost little more together than one.

@@ -144,9 +144,9 @@ func (l *Log) raise(job flushJob, err error) {
 }
 
 // endFlush does the rest after raise, which nobody who waits for an acknowledgement need wait for.
-func (l *Log) endFlush(job flushJob, err error) {
+func (l *Log) endFlush(job flushJob, err error, bulk bool) {
 	if err == nil {
-		l.afterSync(job)
+		l.afterSync(job, bulk)
 	}
 	for _, s := range job.sealed {
 		s.release()
@@ -157,9 +157,13 @@ func (l *Log) endFlush(job flushJob, err error) {
 	l.mu.Unlock()
 }
 
-// afterSync does what may only be done once the data is durable: it closes the indexes of sealed segments and notes
-// how far the hot one is synced. Both are hints for the next open, so their failure is no failure of the log.
-func (l *Log) afterSync(job flushJob) {
+// afterSync does what may only be done once the data is durable: it closes the indexes of sealed segments and has how
+// far the hot one is synced noted, at once or, after a bulk sync, soon. Both are hints for the next open, so their failure
+// is no failure of the log.
+func (l *Log) afterSync(job flushJob, bulk bool) {
+	if len(job.sealed) > 0 {
+		l.owed.set(mark{}) // a closed index says it
+	}
 	for _, s := range job.sealed {
 		s.durable.Store(true)
 		x := s.idx.Load()
@@ -174,10 +178,14 @@ func (l *Log) afterSync(job flushJob) {
 			l.dir.log.Warn().Err(err).Str("partition", l.id.String()).Msg("index of a sealed segment not closed; it will be made again")
 		}
 	}
-	if s := job.to.segment; s != nil {
-		if err := s.idx.Load().noteSynced(job.to.position, job.to.offset); err != nil && !errors.Is(err, ErrClosed) {
-			l.dir.log.Warn().Err(err).Str("partition", l.id.String()).Msg("synced end not noted in the index")
-		}
+	if job.to.segment == nil {
+		return
+	}
+	first := l.owed.set(job.to)
+	if !bulk {
+		l.noteSynced()
+	} else if first {
+		l.dir.flusher.noteLater(l)
 	}
 }
 

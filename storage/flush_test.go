@@ -197,3 +197,143 @@ func TestCatalogRollsOnAFullDisk(t *testing.T) {
 		t.Fatalf("%d segments", n)
 	}
 }
+
+// TestGather appends to many logs while their syncs are gathered: none begins before that is over, and one bulk sync takes
+// them all then.
+func TestGather(t *testing.T) {
+	const logs = 40
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashable()
+		disk.SetBulkSync(true)
+		var single, bulk atomic.Int32
+		b := &bench{t: t, path: "/data", cfg: testConfig()}
+		b.fs = vfs.Inject(disk, func(op vfs.Op) error {
+			switch {
+			case op.Kind == vfs.OpBulkSync:
+				bulk.Add(1)
+			case op.Kind == vfs.OpSyncFile && filepath.Ext(op.Name) == dataSuffix:
+				single.Add(1)
+			}
+			return nil
+		})
+		b.open()
+		all := b.more(logs)
+		sync := b.dir.Gather()
+		other := b.dir.Gather()
+		for _, l := range all {
+			if _, _, err := l.Append(context.Background(), 1, numbered(t, 0, 1, 0, 0, record.None)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if single.Load() != 0 || bulk.Load() != 0 {
+			t.Errorf("%d syncs and %d bulk syncs while they are gathered", single.Load(), bulk.Load())
+		}
+		sync()
+		synctest.Wait()
+		if single.Load() != 0 || bulk.Load() != 1 {
+			t.Errorf("%d syncs and %d bulk syncs for %d logs, want one bulk sync", single.Load(), bulk.Load(), logs)
+		}
+		for _, l := range all {
+			if _, committed, _ := l.Bounds(); committed != 1 {
+				t.Errorf("%s is committed to %d, want 1", l.Identity(), committed)
+			}
+		}
+		other()
+		b.close()
+	})
+}
+
+// TestBulkWhereItIsQuicker: what syncs have cost decides how fewer logs than BulkFlush are synced.
+func TestBulkWhereItIsQuicker(t *testing.T) {
+	f := &flusher{bulkMin: 32, bulk: struct{ vfs.Syncer }{}}
+	expect := func(n int, want bool) {
+		t.Helper()
+		if got := f.prefersBulk(n); got != want {
+			t.Errorf("%d logs at %v each and %v for all: bulk is %v, want %v", n, f.oneCost, f.allCost, got, want)
+		}
+	}
+	expect(2, false) // nothing is known yet
+	expect(32, true)
+	measured(&f.oneCost, 200*time.Microsecond)
+	expect(1, false)
+	expect(2, true) // to be measured
+	for range 100 {
+		measured(&f.allCost, 500*time.Microsecond)
+	}
+	expect(4, false)
+	expect(6, true)
+	for range 100 {
+		measured(&f.allCost, 60*time.Millisecond) // beside somebody who writes a lot
+	}
+	expect(6, false)
+	expect(31, false)
+	for range 1000 {
+		f.prefersBulk(6)
+	}
+	expect(6, true) // that is long ago
+	f.bulk = nil
+	expect(100, false)
+}
+
+// TestSyncedEndIsNoted looks into the index of a log that is written to, then rolls, then is closed: it notes all that bulk
+// syncs were of within a second, with one note for many of them, and at the end without that.
+func TestSyncedEndIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashable()
+		disk.SetBulkSync(true)
+		b := &bench{t: t, path: "/data", cfg: testConfig(), fs: disk}
+		b.opts.BulkFlush = 1
+		b.open()
+		noted := func(want record.Offset) {
+			t.Helper()
+			segments := b.log.view.Load().segments
+			if _, got := segments[len(segments)-1].idx.Load().synced(); got != want {
+				t.Fatalf("the index notes %d, want %d", got, want)
+			}
+		}
+		write := func() {
+			b.append(3, 0)
+			if err := b.log.sync(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write()
+		noted(0)
+		time.Sleep(noteEvery / 2)
+		write()
+		noted(0)
+		time.Sleep(noteEvery / 2)
+		synctest.Wait()
+		noted(6)
+		write()
+		noted(6)
+		time.Sleep(noteEvery)
+		synctest.Wait()
+		noted(9)
+
+		write()
+		b.cfg.SegmentBytes = 1
+		b.log.Configure(b.cfg)
+		write()
+		segments := b.log.view.Load().segments
+		if _, got := segments[len(segments)-2].idx.Load().synced(); len(segments) != 2 || got != 12 {
+			t.Fatalf("%d segments, the sealed one notes %d", len(segments), got)
+		}
+		time.Sleep(noteEvery)
+		synctest.Wait()
+		noted(15)
+		b.log.Configure(testConfig())
+		write()
+		noted(15)
+		path := b.log.view.Load().segments[1].idx.Load().path
+		b.close()
+		data, err := readFile(b.fs, path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := noteIn(data); got != 18 {
+			t.Fatalf("after the close %s notes %d", path, got)
+		}
+	})
+}

@@ -86,12 +86,7 @@ func holdBase(files []segmentFile, base record.Offset) bool {
 // index of that name are looked at, since whoever renames one has no reason to rename the other.
 func checkNames(d *Dir, folder string, files []segmentFile, entries []vfs.Entry, gaps bool) error {
 	for _, file := range files {
-		has := func(suffix string) bool {
-			_, there := slices.BinarySearchFunc(entries, segmentName(file.base)+suffix, func(e vfs.Entry, name string) int {
-				return strings.Compare(e.Name, name)
-			})
-			return there
-		}
+		has := func(suffix string) bool { return hasEntry(entries, segmentName(file.base)+suffix) }
 		if file.size == 0 || file.swap != "" || has(indexSuffix) {
 			continue
 		}
@@ -100,6 +95,12 @@ func checkNames(d *Dir, folder string, files []segmentFile, entries []vfs.Entry,
 		}
 	}
 	return nil
+}
+
+// hasEntry says whether there is a file or folder of that name.
+func hasEntry(entries []vfs.Entry, name string) bool {
+	_, there := slices.BinarySearchFunc(entries, name, func(e vfs.Entry, name string) int { return strings.Compare(e.Name, name) })
+	return there
 }
 
 // checkName reads the first two batches. That the name is wrong, and not a bit of the first offset, is known from the

@@ -41,7 +41,7 @@ type history struct {
 	id    Identity
 	fate  fate
 	thins bool  // the log is compacted
-	tries []try // ordered by base; of several with one base the last was written, if any was
+	tries []try // ordered by base; of several with one base the last was written, if any was. See final
 
 	written record.Offset // everything below was written: no kill takes it
 	durable record.Offset // everything below was told or shown to somebody as durable: no power cut takes it
@@ -78,11 +78,14 @@ func (h *history) snapshot() *history {
 	return &s
 }
 
-// final returns the tries below an offset that were written, in order.
+// final returns the tries below an offset that were written, in order: each begins where the one before it ends, and others
+// are of appends that failed behind their first batch.
 func (h *history) final(below record.Offset) (out []try) {
+	next := record.Offset(-1)
 	for i, t := range h.tries {
-		if t.base < below && (i+1 == len(h.tries) || h.tries[i+1].base != t.base) {
-			out = append(out, t)
+		last := i+1 == len(h.tries) || h.tries[i+1].base != t.base
+		if t.base < below && last && (next == -1 || t.base == next) {
+			out, next = append(out, t), t.next
 		}
 	}
 	return out

@@ -19,6 +19,7 @@ type hotSegment struct {
 	lastEntry int64 // position of the last index entry
 	untidy    bool  // a failed write may have left bytes behind size
 	cut       bool  // they were cut off, and the log does not know yet that this takes a sync
+	resting   bool  // nothing was written since it was opened; see rouse
 	rollDue   bool  // a roll has failed and may have left a file behind that begins where this segment ends
 }
 
@@ -65,16 +66,21 @@ func createData(fsys vfs.FS, path string) (vfs.File, error) {
 	return fsys.Create(path)
 }
 
-// mustRoll says whether a batch belongs into a new segment, by size, by age less that part of the jitter, because its
-// offsets do not fit, because the index takes no more, or because it was to be rolled before.
-func (h *hotSegment) mustRoll(b record.Batch, last record.Offset, c *Config, jitter float64) bool {
+// mustRoll says whether a batch, its offsets set, that is to be written behind others of so many bytes belongs into a new
+// segment, by size, by age less that part of the jitter, because its offsets do not fit, because the index takes no more,
+// or because it was to be rolled before.
+func (h *hotSegment) mustRoll(b record.Batch, ahead int64, c *Config, jitter float64) bool {
 	size := h.size.Load()
+	if size == 0 && ahead > 0 {
+		return true // it is the first batch that a segment's age goes by: it has to be there
+	}
+	size += ahead
 	if size == 0 {
 		return len(h.holes()) > 0 // what it held is lost, and its name would tell where that was to have been
 	}
 	x := h.idx.Load()
 	return size+int64(b.Size()) > min(c.SegmentBytes, math.MaxInt32) ||
-		last-h.base > math.MaxInt32 ||
+		b.LastOffset()-h.base > math.MaxInt32 ||
 		x.full || x.odd.Load() || h.rollDue ||
 		h.age(b.MaxTimestamp()) > c.SegmentAge-time.Duration(jitter*float64(min(c.SegmentJitter, c.SegmentAge)))
 }
@@ -94,10 +100,10 @@ func saturatingMillis(ms int64) time.Duration {
 	return time.Duration(min(max(ms, -most), most)) * time.Millisecond
 }
 
-// append writes a batch, whose offsets are final, behind the last one, and leaves the data file pinned once for the
+// append writes batches, whose offsets are final, behind the last one, and leaves the data file pinned once for the
 // caller: it holds unsynced bytes now. After an error it is not pinned, and the segment is as before, but for bytes
 // behind its end that no reader sees and the next append cuts off.
-func (h *hotSegment) append(b record.Batch, c *Config) (err error) {
+func (h *hotSegment) append(batches []record.Batch, c *Config) (err error) {
 	f, err := h.file.pin()
 	if err != nil {
 		return err
@@ -113,10 +119,25 @@ func (h *hotSegment) append(b record.Batch, c *Config) (err error) {
 			return err
 		}
 	}
-	if _, err := f.WriteAt(b.Bytes(), pos); err != nil {
+	var few [8][]byte
+	parts := few[:0]
+	for _, b := range batches {
+		parts = append(parts, b.Bytes())
+	}
+	if err := f.WriteParts(parts, pos); err != nil {
 		h.untidy = true
 		return errors.Join(err, h.tidy())
 	}
+	for _, b := range batches {
+		h.note(b, pos, c)
+		pos += int64(b.Size())
+	}
+	h.size.Store(pos)
+	return nil
+}
+
+// note takes a batch that was written at a position into the index and into what is known of the segment's times.
+func (h *hotSegment) note(b record.Batch, pos int64, c *Config) {
 	if pos-h.lastEntry >= c.IndexInterval {
 		e := indexEntry{Relative: uint32(b.BaseOffset() - h.base), Position: uint32(pos), MaxBefore: h.maxTime.Load()}
 		switch err := h.idx.Load().add(e); {
@@ -135,8 +156,6 @@ func (h *hotSegment) append(b record.Batch, c *Config) (err error) {
 	if t := b.MaxTimestamp(); t > h.maxTime.Load() {
 		h.maxTime.Store(t)
 	}
-	h.size.Store(pos + int64(b.Size()))
-	return nil
 }
 
 // tidy cuts off what a failed write has left behind the end.

@@ -329,6 +329,11 @@ func (x *index) sync() error {
 // it, so that the next open can trust it; end is the offset behind the segment. Entries may still be looked up. The
 // segment's data must be synced.
 func (x *index) close(dataSize, maxTimestamp int64, end record.Offset) error {
+	return x.closeBy(dataSize, maxTimestamp, end, func(own func() error) error { return own() })
+}
+
+// closeBy is close with a sync of the caller's, who is given that of the index alone.
+func (x *index) closeBy(dataSize, maxTimestamp int64, end record.Offset, sync func(own func() error) error) error {
 	m, err := x.mapped.pin()
 	if err != nil {
 		return err
@@ -348,7 +353,7 @@ func (x *index) close(dataSize, maxTimestamp int64, end record.Offset) error {
 		return err
 	}
 	x.full = true
-	return m.mapping.Sync()
+	return sync(m.mapping.Sync)
 }
 
 // closeHeader fills in the fields of a closed index over its first n entries.
@@ -385,26 +390,7 @@ func (x *index) load(dataSize int64) (s indexState, err error) {
 		return s, err
 	}
 	sound := false
-	err = x.guarded(func() {
-		b := m.mapping.Bytes()
-		if !bytes.Equal(b[:8], indexMagic) || order.Uint32(b[8:]) != indexVersion ||
-			order.Uint64(b[16:]) != uint64(x.base) {
-			return
-		}
-		s.synced, s.syncedTo = noteIn(b)
-		s.bootMark = order.Uint32(b[bootMarkAt:])
-		if order.Uint32(b[12:]) != indexClosed {
-			sound = true
-			return
-		}
-		s.closed = true
-		s.count = int64(order.Uint64(b[24:]))
-		s.maxTimestamp = int64(order.Uint64(b[40:]))
-		sound = crc32.Checksum(b[:52], castagnoli) == order.Uint32(b[52:]) &&
-			int64(order.Uint64(b[32:])) == dataSize &&
-			s.count >= 0 && s.count <= (size-indexHeaderSize)/indexEntrySize &&
-			entriesSum(b, s.count) == order.Uint32(b[48:])
-	})
+	err = x.guarded(func() { s, sound = readHeader(m.mapping.Bytes(), x.base, dataSize, size) })
 	if err != nil {
 		return s, err
 	}
@@ -416,6 +402,36 @@ func (x *index) load(dataSize int64) (s indexState, err error) {
 		x.full = true
 	}
 	return s, nil
+}
+
+// readHeader returns what the header of an index of size bytes says, and whether all of it fits a segment of that base
+// offset and of dataSize bytes.
+func readHeader(b []byte, base record.Offset, dataSize, size int64) (s indexState, sound bool) {
+	if size < indexHeaderSize || !bytes.Equal(b[:8], indexMagic) || order.Uint32(b[8:]) != indexVersion ||
+		order.Uint64(b[16:]) != uint64(base) {
+		return s, false
+	}
+	s.synced, s.syncedTo = noteIn(b)
+	s.bootMark = order.Uint32(b[bootMarkAt:])
+	if order.Uint32(b[12:]) != indexClosed {
+		return s, true
+	}
+	s.closed = true
+	s.count = int64(order.Uint64(b[24:]))
+	s.maxTimestamp = int64(order.Uint64(b[40:]))
+	return s, crc32.Checksum(b[:52], castagnoli) == order.Uint32(b[52:]) &&
+		int64(order.Uint64(b[32:])) == dataSize &&
+		s.count >= 0 && s.count <= (size-indexHeaderSize)/indexEntrySize &&
+		entriesSum(b, s.count) == order.Uint32(b[48:])
+}
+
+// goOn takes up an index that was closed, which load or the like has found sound, for further entries.
+func (x *index) goOn() error {
+	var sum uint32
+	if err := x.with(func(b []byte) { sum = order.Uint32(b[48:]) }); err != nil {
+		return err
+	}
+	return x.reopen(x.count.Load(), sum)
 }
 
 // reopen takes up an index that a checkpoint vouches for: its first n entries, if they still have that checksum.

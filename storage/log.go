@@ -34,7 +34,7 @@ type Log struct {
 	// context.
 	maintenance  chan struct{}
 	checkpointed record.Offset // where the newest checkpoint stands; of whoever has the turn
-	opened       record.Offset // the end that the log was opened with
+	found        foundState    // of whoever has the turn
 
 	// writer is held over the one write of a batch and over a roll. It guards the fields below it.
 	writer    sync.Mutex
@@ -62,6 +62,8 @@ type Log struct {
 	inFlush bool   // the last of them is under way
 	waiting []syncWaiter
 	queued  queueState // of the flusher, under its lock
+
+	owed note
 
 	announced  record.Offset // what Events knows
 	told       bool          // Events knows of the failure
@@ -137,50 +139,68 @@ func (l *Log) Size() (n int64) {
 	return n
 }
 
-// Append stamps the log's end offset and the leader epoch into the batch's header and writes the batch, which the
-// caller has checked. It returns the offset of its first record and the offset behind its last one. The batch is
-// in the log when Append returns; it is durable once committed has passed it, which Events tells.
+// Append stamps the log's end offset and the leader epoch into the batches' headers and writes the batches, which the
+// caller has checked, in order and with as few writes as may be. It returns the offset of the first record and the offset
+// behind the last one. The batches are in the log when Append returns; they are durable once committed has passed them,
+// which Events tells.
 //
-// ErrNotWritten says that the log is as it was. ErrStaleEpoch refuses an epoch below that of the last batch. The
+// With an error, the batches that end at or below next are in the log and the others are not; next is base where that is
+// all of them, and ErrNotWritten says so of each. ErrStaleEpoch refuses an epoch below that of the last batch. The
 // context is looked at before the write only: a write that has begun is finished.
-func (l *Log) Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (l *Log) Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
 	}
 	c := l.cfg.Load()
 	l.writer.Lock()
-	base, next, err = l.write(epoch, b, c)
-	l.writer.Unlock()
-	if err != nil {
-		l.deliver() // it may be that the log has failed
-		return 0, 0, err
+	base = record.Offset(l.end.Load())
+	for next = base; len(batches) > 0 && err == nil; {
+		var n int
+		n, err = l.write(epoch, batches, c)
+		next = record.Offset(l.end.Load())
+		batches = batches[n:]
 	}
-	l.dir.counters.appends.Add(1)
-	l.dir.counters.appendedBytes.Add(int64(b.Size()))
-	l.deliver()
-	return base, next, nil
+	l.writer.Unlock()
+	l.deliver() // with an error too: it may be that the log has failed
+	return base, next, err
 }
 
-// write is Append under the writer's lock.
-func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.Offset, err error) {
+// write writes the first batch and as many behind it as go into the same segment, with one write, and returns how many
+// these are: none with an error. The caller holds writer.
+func (l *Log) write(epoch int32, batches []record.Batch, c *Config) (n int, err error) {
 	if err := l.usable(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	if epoch < l.lastEpoch {
-		return 0, 0, fmt.Errorf("append to %s at leader epoch %d, the log holds %d: %w", l.id, epoch, l.lastEpoch, ErrStaleEpoch)
+		return 0, fmt.Errorf("append to %s at leader epoch %d, the log holds %d: %w", l.id, epoch, l.lastEpoch, ErrStaleEpoch)
 	}
-	base = record.Offset(l.end.Load())
-	b.SetBaseOffset(base)
-	b.SetLeaderEpoch(epoch)
-	next = b.NextOffset()
 	doubt := l.dir.flusher.doubt.Load()
+	var next record.Offset
+	var bytes, records int64
 	put := func() error {
-		if l.hot == nil || l.hot.mustRoll(b, next-1, c, l.jitter) {
-			if err := l.roll(c); err != nil {
+		if l.hot != nil {
+			if err := l.hot.rouse(); err != nil {
 				return err
 			}
 		}
-		return l.hot.append(b, c)
+		n, next, bytes, records = 0, record.Offset(l.end.Load()), 0, 0
+		for ; n < len(batches); n++ {
+			b := batches[n]
+			b.SetBaseOffset(next)
+			b.SetLeaderEpoch(epoch)
+			if l.hot == nil || l.hot.mustRoll(b, bytes, c, l.jitter) {
+				if n > 0 {
+					break
+				}
+				if err := l.roll(c); err != nil {
+					return err
+				}
+			}
+			next = b.NextOffset()
+			bytes += int64(b.Size())
+			records += int64(b.Count())
+		}
+		return l.hot.append(batches[:n], c)
 	}
 	if c.UseReserve {
 		err = l.dir.reserve.with(forCatalog, put)
@@ -196,14 +216,16 @@ func (l *Log) write(epoch int32, b record.Batch, c *Config) (base, next record.O
 		l.noteCut(doubt)
 		l.dir.counters.appendErrors.Add(1)
 		if errors.Is(err, ErrFailed) {
-			return 0, 0, err
+			return 0, err
 		}
-		return 0, 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)
+		return 0, fmt.Errorf("append to %s: %w: %w", l.id, ErrNotWritten, err)
 	}
 	l.lastEpoch = epoch
 	l.end.Store(int64(next))
-	l.wrote(mark{next, l.hot.Segment, l.hot.size.Load()}, int64(b.Count()), doubt, c)
-	return base, next, nil
+	l.wrote(mark{next, l.hot.Segment, l.hot.size.Load()}, records, doubt, c)
+	l.dir.counters.appends.Add(int64(n))
+	l.dir.counters.appendedBytes.Add(bytes)
+	return n, nil
 }
 
 // usable returns why the log takes no more writes, if so.
@@ -311,5 +333,5 @@ func (l *Log) adopt(r recovered) {
 		m.segment, m.position = r.hot.Segment, r.hot.size.Load()
 	}
 	l.written, l.synced, l.commit, l.announced = m, m, m, r.end
-	l.opened, l.checkpointed, l.unsure, l.cleaned = r.end, r.checkpointed, r.hasFolder, r.cleaned
+	l.checkpointed, l.unsure, l.cleaned, l.found = r.checkpointed, r.hasFolder, r.cleaned, r.found
 }

@@ -321,14 +321,18 @@ func TestRandomOperations(t *testing.T) {
 			for range 400 {
 				switch k := r.IntN(20); {
 				case k < 12:
-					n, ts := 1+r.IntN(6), r.Int64N(5000)
-					codec := record.Codec(r.IntN(5))
-					base, next, err := b.log.Append(context.Background(), 1, numbered(t, end, n, ts, r.IntN(300), codec))
-					if err != nil || base != end || next != end+record.Offset(n) {
+					was := end
+					var batches []record.Batch
+					for range 1 + r.IntN(3)*r.IntN(2) {
+						n, ts := 1+r.IntN(6), r.Int64N(5000)
+						batches = append(batches, numbered(t, end, n, ts, r.IntN(300), record.Codec(r.IntN(5))))
+						model = append(model, kept{end, end + record.Offset(n), ts})
+						end += record.Offset(n)
+					}
+					base, next, err := b.log.Append(context.Background(), 1, batches...)
+					if err != nil || base != was || next != end {
 						t.Fatal(base, next, err)
 					}
-					model = append(model, kept{base, next, ts})
-					end = next
 				case k < 15:
 					from := start + record.Offset(r.Int64N(int64(end-start)+1))
 					b.wantAll(from, end)

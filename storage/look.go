@@ -15,34 +15,37 @@ import (
 
 // This file holds what recovery reads of a folder before it looks at any batch.
 
-// look reads the folder and everything in it that is not a segment. It changes nothing before it has found that the folder
+// look reads the folder, whose entries it returns, and everything in it that is not a segment; nil says that there is no
+// log. It changes nothing before it has found that the folder
 // can be opened.
-func (r *recovery) look(ctx context.Context) (found bool, err error) {
+func (r *recovery) look(ctx context.Context) (entries []vfs.Entry, err error) {
 	folder, fsys := r.l.folder, r.d.fs
-	entries, err := fsys.ReadDir(folder)
+	entries, err = fsys.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := refuseUnfinished(folder, entries); err != nil {
-		return false, err
+		return nil, err
 	}
-	if r.start, err = readStart(fsys, folder); err != nil {
-		return false, err
+	if hasEntry(entries, startFile) {
+		if r.start, err = readStart(fsys, folder); err != nil {
+			return nil, err
+		}
 	}
-	if found, err = r.identify(entries); !found || err != nil {
-		return false, err
+	if found, err := r.identify(entries); !found || err != nil {
+		return nil, err
 	}
 	if r.start > 0 && r.unproven {
 		// The last run may not have come to make it durable, and it must not go back once it was shown.
 		if err := fsys.SyncDir(folder); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
 	if entries, err = r.finishSwaps(ctx, entries); err != nil {
-		return false, err
+		return nil, err
 	}
 	r.files, r.empty = listSegments(entries, r.start)
 	for _, f := range r.empty {
@@ -50,16 +53,16 @@ func (r *recovery) look(ctx context.Context) (found bool, err error) {
 			Msg("data file between others is empty; it is passed over")
 	}
 	if err := checkNames(r.d, folder, r.files, entries, r.l.cfg.Load().Compact); err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := r.removeTemps(entries); err != nil {
-		return false, err
+		return nil, err
 	}
 	r.dropBelowStart()
 	if err := r.readCheckpoints(entries); err != nil {
-		return false, err
+		return nil, err
 	}
-	return true, r.readOrphans(entries)
+	return entries, r.readOrphans(entries)
 }
 
 // identify finds out whose folder it is. One of another topic loses its name, and one that says nothing becomes this
@@ -158,6 +161,9 @@ func (r *recovery) readCheckpoints(entries []vfs.Entry) error {
 			return err
 		}
 		r.proofs = append(r.proofs, proof{p.base, p.at})
+		if len(state) <= maxFoundState {
+			r.result.found = foundState{strings.TrimSuffix(e.Name, checkpointSuffix), p.at, state}
+		}
 		if e.Name == cleanedCheckpoint+checkpointSuffix {
 			r.result.cleaned.decode(p.at, state)
 		}

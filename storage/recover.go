@@ -27,6 +27,7 @@ type recovered struct {
 	// checkpointed is where a checkpoint stands that spares the next open everything, if nothing is written before it.
 	checkpointed record.Offset
 	cleaned      cleaned
+	found        foundState // one of the checkpoints
 }
 
 // recovery opens the folder of one log after whatever has happened to it.
@@ -57,10 +58,13 @@ type recovery struct {
 // recoverLog opens the log's folder, and returns an empty log where there is none.
 func recoverLog(ctx context.Context, l *Log) (recovered, error) {
 	r := &recovery{l: l, d: l.dir, unproven: l.dir.doubts(l.id.Folder()), result: recovered{lastEpoch: -1}}
-	found, err := r.look(ctx)
-	if err == nil && found {
+	entries, err := r.look(ctx)
+	if err == nil && entries != nil {
 		r.result.hasFolder = true
-		err = r.segments(ctx)
+		var rested bool
+		if rested, err = r.takeUp(entries); err == nil && !rested {
+			err = r.segments(ctx)
+		}
 	}
 	if err != nil {
 		for _, s := range r.result.segments {
@@ -79,11 +83,8 @@ func (r *recovery) segments(ctx context.Context) error {
 	if r.point != nil {
 		res.lastEpoch = r.point.lastEpoch
 	}
-	limit := r.l.cfg.Load().IndexBytes
 	for _, file := range r.files {
-		s := newSegment(r.d, r.l.folder, file.base, limit)
-		s.size.Store(file.size)
-		res.segments = append(res.segments, s)
+		res.segments = append(res.segments, r.segment(file))
 	}
 	r.findBeginning(told)
 	if err := r.readNotes(res.segments); err != nil {
@@ -113,6 +114,13 @@ func (r *recovery) segments(ctx context.Context) error {
 		}
 	}
 	return r.settleStart()
+}
+
+// segment returns the segment of a file.
+func (r *recovery) segment(file segmentFile) *Segment {
+	s := newSegment(r.d, r.l.folder, file.base, r.l.cfg.Load().IndexBytes)
+	s.size.Store(file.size)
+	return s
 }
 
 // behind returns the files behind a segment. One that was passed over must not stay, or the next open takes it for the last.
@@ -147,7 +155,7 @@ func (r *recovery) check(ctx context.Context, i int, s *Segment) (cut bool, err 
 	indexed := false
 	if last {
 		x := r.hotIndex(s, c)
-		if indexed = x != nil; !indexed || x.count.Load() == 0 || !r.pointHolds(s, f, x) {
+		if indexed = x != nil; !indexed || x.count.Load() == 0 || !r.pointHoldsBy(s, f, x) {
 			if indexed {
 				x.count.Store(0)
 			}
@@ -344,13 +352,9 @@ func (r *recovery) readNotes(segments []*Segment) error {
 	return nil
 }
 
-// pointHolds looks whether the batches below the checkpoint lead to its place and offset, from the last index entry on.
+// pointHolds looks whether the batches below the checkpoint lead to its place and offset, from an index entry on.
 // The end of the log rests on nothing else where nothing was written behind the checkpoint.
-func (r *recovery) pointHolds(s *Segment, f vfs.File, x *index) bool {
-	e, err := x.floorPosition(r.point.position)
-	if err != nil {
-		return false
-	}
+func (r *recovery) pointHolds(s *Segment, f vfs.File, e indexEntry) bool {
 	w := s.walk(f, int64(e.Position), r.point.position)
 	defer w.done()
 	w.least = s.base + record.Offset(e.Relative)
@@ -361,6 +365,12 @@ func (r *recovery) pointHolds(s *Segment, f vfs.File, x *index) bool {
 		}
 		w.skip(h)
 	}
+}
+
+// pointHoldsBy is pointHolds from the last entry of an index on.
+func (r *recovery) pointHoldsBy(s *Segment, f vfs.File, x *index) bool {
+	e, err := x.floorPosition(r.point.position)
+	return err == nil && r.pointHolds(s, f, e)
 }
 
 // hotIndex returns the index of the last segment ready to be written from the checkpoint on, or a new, empty one
@@ -397,25 +407,13 @@ func (r *recovery) hotIndex(s *Segment, c *checker) *index {
 // openHot makes a segment the one that is written.
 func (r *recovery) openHot(s *Segment, indexed bool) error {
 	h := &hotSegment{Segment: s, created: time.Now(), firstTime: noTimestamp}
-	if info, err := r.d.fs.Stat(s.path + dataSuffix); err == nil {
-		h.created = info.ModTime
-	}
 	x := s.idx.Load()
 	h.lastEntry = lastEntry(x)
 	if !indexed || len(s.holes()) > 0 {
 		x.odd.Store(true) // the next append rolls, and the index is made again when it is next used
 	}
-	if s.size.Load() > 0 {
-		f, err := s.file.pin()
-		if err != nil {
-			return err
-		}
-		defer s.file.unpin()
-		w := s.walk(f, 0, s.size.Load())
-		defer w.done()
-		if first, err := w.peek(); err == nil {
-			h.firstTime = first.MaxTimestamp()
-		}
+	if err := h.learnAge(); err != nil {
+		return err
 	}
 	s.ready.Store(indexed)
 	r.result.hot = h

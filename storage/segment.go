@@ -399,6 +399,11 @@ func (b *indexBuilder) write(d *Dir, path string, dataSize int64, closed bool) (
 // writeFile replaces the file at path by one with that content, which is synced before it takes the name. After a
 // crash the old file or the new one is there, whole. The name itself is durable once the folder has been synced.
 func writeFile(fsys vfs.FS, path string, content []byte) error {
+	return replaceFile(fsys, path, content, vfs.File.Sync)
+}
+
+// replaceFile is writeFile with a sync of the caller's.
+func replaceFile(fsys vfs.FS, path string, content []byte, sync func(vfs.File) error) error {
 	temp := path + tempSuffix
 	if err := removeIfThere(fsys, temp); err != nil {
 		return err
@@ -409,7 +414,7 @@ func writeFile(fsys vfs.FS, path string, content []byte) error {
 	}
 	_, err = f.WriteAt(content, 0)
 	if err == nil {
-		err = f.Sync()
+		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = fsys.Rename(temp, path)

@@ -77,33 +77,41 @@ func (w *workload) appendSome() error {
 	return err
 }
 
+// append appends one batch, or several together.
 func (w *workload) append(s *slot) error {
-	_, _, end := s.log.Bounds()
+	_, _, begin := s.log.Bounds()
 	size := [...]int{30, 300, 3000}[w.r.IntN(3)]
-	now := time.Now().UnixMilli() + w.r.Int64N(2000) - 1000
-	batch, keys := w.batch(end, now, w.r.IntN(size))
-	batch.SetBaseOffset(end)
-	batch.SetLeaderEpoch(w.epoch)
-	w.mu.Lock()
-	s.tries = append(s.tries, try{base: end, next: batch.NextOffset(), data: slices.Clone(batch.Bytes()), time: now, epoch: w.epoch, keys: keys})
-	w.mu.Unlock()
-	base, next, err := s.log.Append(context.Background(), w.epoch, batch)
-	if err != nil {
-		if _, _, after := s.log.Bounds(); after != end {
-			return violated("an append failed (%w) and moved the end from %d to %d", err, end, after)
-		}
-		if !errors.Is(err, ErrNotWritten) && !errors.Is(err, ErrFailed) {
-			return violated("an append failed with %w", err)
-		}
-		return err
+	end, ends := begin, []record.Offset{begin}
+	var batches []record.Batch
+	for range 1 + w.r.IntN(4)*w.r.IntN(2) {
+		now := time.Now().UnixMilli() + w.r.Int64N(2000) - 1000
+		batch, keys := w.batch(end, now, w.r.IntN(size))
+		batch.SetBaseOffset(end)
+		batch.SetLeaderEpoch(w.epoch)
+		t := try{base: end, next: batch.NextOffset(), data: slices.Clone(batch.Bytes()), time: now, epoch: w.epoch, keys: keys}
+		w.mu.Lock()
+		behind, _ := slices.BinarySearchFunc(s.tries, end, func(t try, end record.Offset) int {
+			if t.base <= end {
+				return -1
+			}
+			return 1 // of an append that failed
+		})
+		s.tries = slices.Concat(s.tries[:behind], []try{t}, s.tries[behind:]) // a copy of the history has the old slice
+		w.mu.Unlock()
+		end = batch.NextOffset()
+		batches, ends = append(batches, batch), append(ends, end)
 	}
-	if base != end || next != batch.NextOffset() {
-		return violated("append at %d to %d, want %d to %d", base, next, end, batch.NextOffset())
+	base, next, err := s.log.Append(context.Background(), w.epoch, batches...)
+	if _, _, after := s.log.Bounds(); base != begin || next != after || !slices.Contains(ends, next) || (err == nil) != (next == end) {
+		return violated("append at %d to %d (%w), want %d to %d, and the log ends at %d", base, next, err, begin, end, after)
 	}
 	w.mu.Lock()
 	s.written = next
 	w.mu.Unlock()
-	return nil
+	if err != nil && !errors.Is(err, ErrNotWritten) && !errors.Is(err, ErrFailed) {
+		return violated("an append failed with %w", err)
+	}
+	return err
 }
 
 func (w *workload) sync(s *slot) error {

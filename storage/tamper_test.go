@@ -1,6 +1,10 @@
 package storage
 
-import "segue/storage/vfs"
+import (
+	"slices"
+
+	"segue/storage/vfs"
+)
 
 // tampered is a file system in which calls are answered by functions where there are such.
 type tampered struct {
@@ -64,6 +68,11 @@ func (f tamperedFile) WriteAt(p []byte, off int64) (int, error) {
 		return f.t.write(f.File, p, off)
 	}
 	return f.File.WriteAt(p, off)
+}
+
+func (f tamperedFile) WriteParts(parts [][]byte, off int64) error {
+	_, err := f.WriteAt(slices.Concat(parts...), off)
+	return err
 }
 
 func (f tamperedFile) Sync() error {

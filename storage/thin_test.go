@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,15 +82,14 @@ func (h *history) took(found []try, start, firm record.Offset) (kept []try) {
 	if !h.thins {
 		return append(h.final(first), found...)
 	}
-	for _, t := range h.final(1 << 62) {
-		i := slices.IndexFunc(found, func(f try) bool { return f.base == t.base })
-		switch {
-		case i >= 0:
-			kept = append(kept, found[i])
-		case t.base < firm || t.base < first:
+	for _, t := range h.final(max(firm, first)) {
+		if !slices.ContainsFunc(found, func(f try) bool { return f.base == t.base }) {
 			kept = append(kept, t)
 		}
 	}
+	// Above that, where there may be what failed appends have left, it is what was found and nothing else.
+	kept = append(kept, found...)
+	slices.SortFunc(kept, func(a, b try) int { return cmp.Compare(a.base, b.base) })
 	return kept
 }
 

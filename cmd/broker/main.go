@@ -146,6 +146,7 @@ func noArguments(c *cobra.Command, args []string) error {
 
 // serve runs the broker until it fails or a signal asks it to stop. A second signal ends the process at once.
 func serve(c broker.Config) int {
+	spareProcs()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on signals do what they do by default
@@ -154,6 +155,19 @@ func serve(c broker.Config) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// enoughProcs is how many threads at a time are enough to run Go code, whatever the disks do.
+const enoughProcs = 8
+
+// spareProcs has the runtime not run out of threads while some of them are at a disk: it takes a thread in a system call
+// for busy until it has seen for a while that it is not, and on few processors all may be. What is to use no more than
+// the processors goes by runtime.NumCPU. A limit of the container, or of whoever starts the broker (GOMAXPROCS), stays.
+func spareProcs() {
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set && runtime.GOMAXPROCS(0) == runtime.NumCPU() {
+		n := runtime.NumCPU()
+		runtime.GOMAXPROCS(max(n, min(2*n, enoughProcs)))
+	}
 }
 
 // readSettings reads the file, the environment and the overrides, and logs what a user should know of them.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures the broker from outside, in one run and beside the limits that it is to keep: what it does a
 // second, what it takes of the processor and of memory, and what a bare program takes for the same.
 //
@@ -5,7 +7,7 @@
 // answers are looked at no further than for their errors; the broker's own CPU seconds and memory come from /proc, and
 // hold on a noisy machine too.
 //
-//	go run ./integration/bench [-run regexp] [-dir folder] [-broker binary]
+//	go run ./integration/bench [-run regexp] [-dir folder] [-broker binary] [-kafka folder]
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"regexp"
 	"syscall"
 
+	"segue/integration/kafka"
 	"segue/integration/proc"
 )
 
@@ -29,16 +32,26 @@ type benchmark struct {
 
 // stage is what a benchmark works with.
 type stage struct {
-	binary string // the broker
-	dir    string // an empty folder
+	binary string       // the broker
+	kafka  *kafka.Kafka // nil if there is none to compare with
+	dir    string       // an empty folder
 }
 
 func benchmarks() []benchmark {
 	return []benchmark{
+		{"produce", measureProduce},
+		{"fetch", measureFetch},
+		{"small", measureSmall},
+		{"wide", measureWide},
+		{"idle", measureIdle},
+		{"start", measureStart},
+		{"recovery", measureRecovery},
 		{"commits", measureCommits},
 		{"members", measureMembers},
 		{"groups", measureGroups},
 		{"compaction", measureCompaction},
+		{"clients", measureClients},
+		{"kafka", measureKafka},
 	}
 }
 
@@ -46,10 +59,11 @@ func main() {
 	pattern := flag.String("run", "", "measure only what matches this `regexp`")
 	dir := flag.String("dir", "", "the `folder` to work in, on the disk that is to be measured; a temporary one if empty")
 	binary := flag.String("broker", "", "the broker's `binary`; built from the source if empty")
+	home := flag.String("kafka", "", "compare with the Apache Kafka that is unpacked in this `folder`, or with one that Maven brings: "+fetched)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, *pattern, *dir, *binary); err != nil {
+	if err := measure(ctx, *pattern, *dir, *binary, *home); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -57,8 +71,12 @@ func main() {
 }
 
 // measure runs the benchmarks and prints the table.
-func measure(ctx context.Context, pattern, dir, binary string) (err error) {
+func measure(ctx context.Context, pattern, dir, binary, home string) (err error) {
 	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	k, err := findKafka(ctx, home)
 	if err != nil {
 		return err
 	}
@@ -79,7 +97,7 @@ func measure(ctx context.Context, pattern, dir, binary string) (err error) {
 		if !wanted.MatchString(b.name) {
 			continue
 		}
-		s := stage{binary: binary, dir: filepath.Join(work, b.name)}
+		s := stage{binary: binary, kafka: k, dir: filepath.Join(work, b.name)}
 		if err := os.Mkdir(s.dir, 0o755); err != nil {
 			return err
 		}
@@ -92,4 +110,18 @@ func measure(ctx context.Context, pattern, dir, binary string) (err error) {
 		}
 	}
 	return nil
+}
+
+// fetched is what -kafka is for a Kafka that Maven brings.
+const fetched = "fetch"
+
+// findKafka returns the Kafka to compare with, or nil if there is to be none.
+func findKafka(ctx context.Context, home string) (*kafka.Kafka, error) {
+	switch home {
+	case "":
+		return nil, nil
+	case fetched:
+		return kafka.Fetch(ctx)
+	}
+	return kafka.At(home)
 }

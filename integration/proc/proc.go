@@ -140,12 +140,12 @@ func (b *Broker) Start(ctx context.Context) error {
 func (b *Broker) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	for {
+	for began := time.Now(); ; {
 		if b.ready(ctx) {
 			return nil
 		}
 		select {
-		case <-time.After(time.Millisecond):
+		case <-time.After(max(time.Millisecond, time.Since(began)/20)): // it is not to be kept busy by being asked
 		case <-b.ended:
 			return fmt.Errorf("it ended: %w", b.err)
 		case <-ctx.Done():

@@ -204,7 +204,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 func (b *Broker) findLimits() {
 	s := b.settings.Load().Broker()
 	b.memory = findMemory(os.DirFS("/"), debug.SetMemoryLimit(-1), addressSpace())
-	b.limits = limitsFor(b.memory, descriptors(), runtime.GOMAXPROCS(0), wishes{
+	b.limits = limitsFor(b.memory, descriptors(), min(runtime.GOMAXPROCS(0), runtime.NumCPU()), wishes{
 		connections: s.MaxConnections, partitions: s.MaxPartitions, requestBytes: s.QueuedRequestBytes,
 	})
 	b.unpacker = record.NewDecompressorWithTurns(b.limits.unpackBytes, b.limits.unpackTurns)
@@ -275,10 +275,14 @@ func (b *Broker) openCatalog(ctx context.Context) error {
 	if b.catalog, err = local.Open(ctx, log, events, local.Options{SnapshotAfter: b.config.Tuning.SnapshotAfter}); err != nil {
 		return errors.Join(catalogUnreadable(ctx, err), log.Close())
 	}
-	if err := checkFolders(ctx, b.dirs, b.catalog.Image()); err != nil {
+	folders, err := listFolders(ctx, b.dirs)
+	if err != nil {
 		return err
 	}
-	brought, err := surpassBrought(ctx, b.dirs, b.config.Log)
+	if err := checkFolders(folders, b.dirs[0], b.catalog.Image()); err != nil {
+		return err
+	}
+	brought, err := surpassBrought(ctx, folders, b.config.Log)
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,11 @@ func TestFolderOfATopicThatIsBeingDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = checkFolders(t.Context(), []*storage.Dir{d}, image)
+	folders, err := listFolders(t.Context(), []*storage.Dir{d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = checkFolders(folders, d, image)
 	if err == nil || strings.Contains(err.Error(), "going-0") || !strings.Contains(err.Error(), "unknown-0") {
 		t.Error(err)
 	}

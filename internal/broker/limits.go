@@ -65,8 +65,8 @@ const (
 
 const (
 	minOpenFiles = 128
-	maxOpenFiles = 30_000 // well below the 65,530 mappings that Linux allows a process by default
-	spareFiles   = 128    // listeners, HTTP, and files that are opened for a moment
+	maxOpenFiles = 3_500 // each file of a log is open while it is in use; more that are idle would spare little
+	spareFiles   = 128   // listeners, HTTP, and files that are opened for a moment
 )
 
 // limitsFor derives the limits from the memory, the number of descriptors and that of processors, and what was set.

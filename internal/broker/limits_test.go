@@ -15,11 +15,11 @@ func TestLimitsFor(t *testing.T) {
 	}{
 		{"128 MiB", cgroup(128 * mib), 20_000, 2, wishes{}, limits{
 			runtime: 107374160, connections: 385, partitions: 1157, requestBytes: 11848906, answerBytes: 11848906,
-			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: 10_000, keyBytes: 947912,
+			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: maxOpenFiles, keyBytes: 947912,
 		}},
 		{"512 MiB", cgroup(512 * mib), 20_000, 2, wishes{}, limits{
 			runtime: 429496720, connections: 1696, partitions: 5089, requestBytes: 52114226, answerBytes: 52114226,
-			sessionParts: 10178, unpackBytes: 52114226, unpackTurns: 1, openFiles: 10_000, keyBytes: 4169138,
+			sessionParts: 10178, unpackBytes: 52114226, unpackTurns: 1, openFiles: maxOpenFiles, keyBytes: 4169138,
 		}},
 		{"24 GiB", cgroup(24 * gib), 1_000_000, 8, wishes{}, limits{
 			runtime: 20615842960, connections: 83834, partitions: 251504, requestBytes: gib, answerBytes: gib,
@@ -30,16 +30,16 @@ func TestLimitsFor(t *testing.T) {
 			sessionParts: 503009, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: 512, keyBytes: 206032600,
 		}},
 		{"a machine of 24 GiB", memory{24 * gib, false, "/proc/meminfo"}, 20_000, 2, wishes{}, limits{
-			connections: 20_000 - 10_000 - spareFiles, partitions: 157132, requestBytes: gib, answerBytes: gib,
-			sessionParts: 314265, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: 10_000, keyBytes: 128723189,
+			connections: 20_000 - maxOpenFiles - spareFiles, partitions: 157132, requestBytes: gib, answerBytes: gib,
+			sessionParts: 314265, unpackBytes: 256 * mib, unpackTurns: 2, openFiles: maxOpenFiles, keyBytes: 128723189,
 		}},
 		{"a runtime that has its limit", memory{128 * mib, true, "GOMEMLIMIT"}, 20_000, 2, wishes{}, limits{
 			connections: 494, partitions: 1484, requestBytes: 15204352, answerBytes: 15204352,
-			sessionParts: 2969, unpackBytes: 15204352, unpackTurns: 1, openFiles: 10_000, keyBytes: 1216348,
+			sessionParts: 2969, unpackBytes: 15204352, unpackTurns: 1, openFiles: maxOpenFiles, keyBytes: 1216348,
 		}},
 		{"what is set counts", cgroup(128 * mib), 20_000, 2, wishes{connections: 5000, partitions: 20_000, requestBytes: 50 * mib}, limits{
 			runtime: 107374160, connections: 5000, partitions: 20_000, requestBytes: 50 * mib, answerBytes: 11848906,
-			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: 10_000, keyBytes: 947912,
+			sessionParts: 2314, unpackBytes: 11848906, unpackTurns: 1, openFiles: maxOpenFiles, keyBytes: 947912,
 		}},
 		{"but not above the descriptors", cgroup(128 * mib), 1000, 2, wishes{connections: 5000}, limits{
 			runtime: 107374160, connections: 1000 - 500 - spareFiles, partitions: 1157, requestBytes: 11848906, answerBytes: 11848906,
@@ -51,7 +51,7 @@ func TestLimitsFor(t *testing.T) {
 		}},
 		{"not known", memory{}, 20_000, 2, wishes{}, limits{
 			connections: 4317, partitions: 12953, requestBytes: 132644864, answerBytes: 132644864,
-			sessionParts: 25907, unpackBytes: 132644864, unpackTurns: 1, openFiles: 10_000, keyBytes: 10611589,
+			sessionParts: 25907, unpackBytes: 132644864, unpackTurns: 1, openFiles: maxOpenFiles, keyBytes: 10611589,
 		}},
 	} {
 		if got := limitsFor(test.memory, test.descriptors, test.processors, test.set); got != test.want {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,11 @@ func (f *lyingFile) WriteAt(p []byte, off int64) (int, error) {
 		p = f.liar.writes(f.Name(), bytes.Clone(p), off)
 	}
 	return f.File.WriteAt(p, off)
+}
+
+func (f *lyingFile) WriteParts(parts [][]byte, off int64) error {
+	_, err := f.WriteAt(slices.Concat(parts...), off)
+	return err
 }
 
 // emptyState puts a state that knows of nothing into a partition's checkpoint, which says that it covers the log.

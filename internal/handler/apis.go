@@ -65,7 +65,7 @@ func APIs(d Deps) []server.API {
 	}
 	produce := &produce{
 		log: log, broker: d.Broker, image: image, view: d.Placement, lookup: lookup[appender](d.Partition),
-		patience: d.Config().Value("request.timeout.ms").Millis(),
+		gather: gatherAll(d.Dirs), patience: d.Config().Value("request.timeout.ms").Millis(),
 	}
 	offsets := &listOffsets{log: log, image: image, lookup: lookup[offsetSource](d.Partition)}
 	epochs := &offsetForLeaderEpoch{image: image, lookup: lookup[epochSource](d.Partition)}
@@ -110,6 +110,24 @@ func APIs(d Deps) []server.API {
 	rows = append(rows, groupAPIs(d, log)...)
 	versions.list(rows)
 	return rows
+}
+
+// gatherAll gathers the syncs in all directories.
+func gatherAll(dirs []*storage.Dir) func() (sync func()) {
+	if len(dirs) == 1 {
+		return dirs[0].Gather
+	}
+	return func() func() {
+		syncs := make([]func(), 0, len(dirs))
+		for _, d := range dirs {
+			syncs = append(syncs, d.Gather())
+		}
+		return func() {
+			for _, sync := range syncs {
+				sync()
+			}
+		}
+	}
 }
 
 // groupAPIs returns the rows about groups. None of them is a Query: each waits for what the log has taken before it, and

@@ -186,8 +186,8 @@ func (s *stage) drop(r *server.Request) {
 	var answer server.Response
 	var err error
 	if row.Begin != nil {
-		if pending := row.Begin(s.Context(), r); pending != nil {
-			answer, err = pending(s.Context())
+		if pending := s.begin(r); pending != nil {
+			answer, err = pending.Answer(s.Context())
 		}
 	} else {
 		answer, err = row.Handle(s.Context(), r)

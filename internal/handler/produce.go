@@ -32,12 +32,12 @@ const adminClientID = "__admin_client"
 
 // appender is what produce asks of a partition; *partition.Partition is one.
 type appender interface {
-	Append(ctx context.Context, epoch int32, b record.Batch, from partition.Origin) (partition.Ack, error)
+	AppendAll(ctx context.Context, epoch int32, all []partition.Addition, from partition.Origin)
 	Offsets() partition.Offsets
 }
 
-// produce answers Produce. A request takes effect in begin, which appends all its batches; the answer waits until all of
-// them are committed.
+// produce answers Produce. Requests take effect in begin, which appends all their batches; each answer waits until all of
+// its own are committed.
 type produce struct {
 	log    zerolog.Logger
 	broker context.Context // that appends run under; a connection's would leave it to chance which are made
@@ -47,6 +47,8 @@ type produce struct {
 		Leader(topicID [16]byte, partition int32) placement.Leader
 		Brokers(listener string) []placement.Broker
 	}
+	// gather has the syncs of what is appended before its result is called begin together.
+	gather func() (sync func())
 	// patience is how long to wait for acks where the request sets no positive limit (request.timeout.ms). In a Kafka of
 	// one replica nothing is ever waited for, so there are clients that send zero.
 	patience time.Duration
@@ -57,6 +59,7 @@ type pendingProduce struct {
 	h        *produce
 	client   *server.Client
 	version  int16
+	acks     int16
 	deadline time.Time
 	resp     *kmsg.ProduceResponse
 	waits    []pendingAppend
@@ -69,27 +72,92 @@ type pendingAppend struct {
 }
 
 // begin implements server.API's Begin.
-func (h *produce) begin(_ context.Context, r *server.Request) server.Pending {
-	req, err := protocol.ParseProduce(r.Version, r.Body)
-	if err != nil {
-		// As in Kafka, which has no answer to a request that it cannot read, and so none to versions 0 to 2.
-		err = fmt.Errorf("%w: %w", server.ErrDisconnect, err)
-		return func(context.Context) (server.Response, error) { return nil, err }
+func (h *produce) begin(_ context.Context, rs []*server.Request) []server.Pending {
+	pendings := make([]server.Pending, len(rs))
+	begun := make([]*pendingProduce, len(rs))
+	var work []addition
+	for i, r := range rs {
+		req, err := protocol.ParseProduce(r.Version, r.Body)
+		if err != nil {
+			// As in Kafka, which has no answer to a request that it cannot read, and so none to versions 0 to 2.
+			err = fmt.Errorf("%w: %w", server.ErrDisconnect, err)
+			pendings[i] = refusal{err}
+			continue
+		}
+		p := &pendingProduce{h: h, client: r.Client, version: r.Version, acks: req.Acks}
+		p.deadline = r.Received.Add(h.patience)
+		if req.Timeout > 0 {
+			p.deadline = r.Received.Add(req.Timeout)
+		}
+		begun[i] = p
+		work = p.admit(r, &req, work)
 	}
-	p := &pendingProduce{h: h, client: r.Client, version: r.Version}
-	p.deadline = r.Received.Add(h.patience)
-	if req.Timeout > 0 {
-		p.deadline = r.Received.Add(req.Timeout)
+	if len(rs) > 1 {
+		work = byPartition(work)
 	}
-	p.append(r, &req)
-	if req.Acks == 0 {
-		return p.silence()
+	h.append(work)
+	for i, p := range begun {
+		switch {
+		case p == nil:
+		case p.acks == 0:
+			pendings[i] = p.silence()
+		default:
+			pendings[i] = p
+		}
 	}
-	return p.answer
+	return pendings
 }
 
-// append appends all batches of the request, and puts into the response what is known after that.
-func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest) {
+// addition is a batch that is to be appended, and its place in the answers.
+type addition struct {
+	to               appender
+	of               *pendingProduce
+	topic, partition int // indexes in the response
+	name             string
+	batch            record.Batch
+}
+
+// byPartition brings together what goes to the same partition, in the order in which it came.
+func byPartition(work []addition) []addition {
+	turns := make(map[appender]int, len(work))
+	for _, w := range work {
+		if _, ok := turns[w.to]; !ok {
+			turns[w.to] = len(turns)
+		}
+	}
+	slices.SortStableFunc(work, func(a, b addition) int { return turns[a.to] - turns[b.to] })
+	return work
+}
+
+// append appends batches, those that follow each other and go to the same partition together, and puts into the responses
+// what is known after that.
+func (h *produce) append(work []addition) {
+	if len(work) > 1 {
+		defer h.gather()()
+	}
+	var few [8]partition.Addition
+	for len(work) > 0 {
+		to, all := work[0].to, few[:0]
+		n := 0
+		for ; n < len(work) && work[n].to == to; n++ {
+			all = append(all, partition.Addition{Batch: work[n].batch})
+		}
+		to.AppendAll(h.broker, -1, all, partition.Client)
+		for i, w := range work[:n] {
+			if err := all[i].Err; err != nil {
+				result := &w.of.resp.Topics[w.topic].Partitions[w.partition]
+				w.of.fail(result, &appendError{w.name, result.Partition, int64(to.Offsets().LogStart), err})
+				continue
+			}
+			w.of.waits = append(w.of.waits, pendingAppend{w.topic, w.partition, all[i].Ack})
+		}
+		work = work[n:]
+	}
+}
+
+// admit judges all batches of the request, puts those that may be appended to the others, and into the response what is known
+// of the rest.
+func (p *pendingProduce) admit(r *server.Request, req *protocol.ProduceRequest, work []addition) []addition {
 	image := p.h.image()
 	a := admission{version: r.Version, acks: req.Acks, fatal: refuseTransactional(req)}
 	a.internal = r.ClientID != nil && *r.ClientID == adminClientID
@@ -97,6 +165,7 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 	p.resp.Version = r.Version
 	p.resp.Topics = make([]kmsg.ProduceResponseTopic, 0, req.TopicCount())
 	p.waits = make([]pendingAppend, 0, req.PartitionCount())
+	work = slices.Grow(work, req.PartitionCount())
 	for t := range req.Topics() {
 		topic, unknown := findTopic(image, r.Version >= produceIDVersion, t.Name, t.ID)
 		answer := kmsg.ProduceResponseTopic{Topic: t.Name, TopicID: t.ID}
@@ -104,11 +173,15 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 		for records := range t.Partitions() {
 			result := kmsg.NewProduceResponseTopicPartition()
 			result.Partition, result.BaseOffset, result.LogAppendTime, result.LogStartOffset = records.Index, -1, -1, -1
-			ack, err := p.h.appendOne(&a, topic, unknown, records)
+			batch, err := a.check(topic, unknown, records)
+			var to appender
+			if err == nil {
+				to, err = p.h.lookup(topic.ID, records.Index)
+			}
 			if err != nil {
 				p.fail(&result, err)
 			} else {
-				p.waits = append(p.waits, pendingAppend{len(p.resp.Topics), len(answer.Partitions), ack})
+				work = append(work, addition{to, p, len(p.resp.Topics), len(answer.Partitions), topic.Name, batch})
 			}
 			answer.Partitions = append(answer.Partitions, result)
 		}
@@ -116,6 +189,7 @@ func (p *pendingProduce) append(r *server.Request, req *protocol.ProduceRequest)
 			p.resp.Topics = append(p.resp.Topics, answer)
 		}
 	}
+	return work
 }
 
 // admission is what all batches of a request are judged by.
@@ -169,23 +243,6 @@ func (a *admission) check(topic *catalog.Topic, unknown *kerr.Error, p protocol.
 		return batch, kerr.InvalidTopicException
 	}
 	return batch, nil
-}
-
-// appendOne appends the batch for one partition. An error may be an *appendError.
-func (h *produce) appendOne(a *admission, topic *catalog.Topic, unknown *kerr.Error, records protocol.ProducePartition) (partition.Ack, error) {
-	batch, err := a.check(topic, unknown, records)
-	if err != nil {
-		return partition.Ack{}, err
-	}
-	p, err := h.lookup(topic.ID, records.Index)
-	if err != nil {
-		return partition.Ack{}, err
-	}
-	ack, err := p.Append(h.broker, -1, batch, partition.Client)
-	if err != nil {
-		return partition.Ack{}, &appendError{topic.Name, records.Index, int64(p.Offsets().LogStart), err}
-	}
-	return ack, nil
 }
 
 // appendError is the failure of an append that was tried.
@@ -242,11 +299,31 @@ func explanation(err error, code *kerr.Error) *string {
 	return kmsg.StringPtr(err.Error())
 }
 
-// answer implements server.Pending: it waits for the acks and completes the response.
-func (p *pendingProduce) answer(ctx context.Context) (server.Response, error) {
-	ctx, cancel := context.WithDeadline(ctx, p.deadline)
-	defer cancel()
+// refusal implements server.Pending with the end of the connection.
+type refusal struct{ error }
+
+func (refusal) Ready() bool                                       { return true }
+func (r refusal) Answer(context.Context) (server.Response, error) { return nil, r.error }
+
+// Ready implements server.Pending.
+func (p *pendingProduce) Ready() bool {
 	for _, w := range p.waits {
+		if !w.ack.Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// Answer implements server.Pending: it waits for the acks and completes the response.
+func (p *pendingProduce) Answer(ctx context.Context) (server.Response, error) {
+	if !p.Ready() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, p.deadline)
+		defer cancel()
+	}
+	// Syncs end in the order in which they were asked for, more or less: when the last one has, the others need no waiting.
+	for _, w := range slices.Backward(p.waits) {
 		result := &p.resp.Topics[w.topic].Partitions[w.partition]
 		result.BaseOffset, result.LogAppendTime = int64(w.ack.Base), w.ack.AppendTime
 		result.LogStartOffset = int64(w.ack.LogStart)
@@ -301,7 +378,7 @@ func (p *pendingProduce) silence() server.Pending {
 			}
 			err := fmt.Errorf("%w: produce with acks=0 to partition %d of topic %q failed: %w",
 				server.ErrDisconnect, result.Partition, topic.Topic, kerr.ErrorForCode(result.ErrorCode))
-			return func(context.Context) (server.Response, error) { return nil, err }
+			return refusal{err}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -272,7 +273,7 @@ func TestProduceWithoutAcks(t *testing.T) {
 	topic := s.create("a", 1)
 	good := to{"a", topic.ID, 0, build(t, 1, nil)}
 	r := s.request(produceRequest(0, good), 12)
-	if pending := s.rows[r.Key].Begin(t.Context(), r); pending != nil {
+	if pending := s.begin(r); pending != nil {
 		t.Error("an answer is announced")
 	}
 	if end := s.partition(topic, 0).Offsets().LogEnd; end != 1 {
@@ -283,6 +284,49 @@ func TestProduceWithoutAcks(t *testing.T) {
 		if resp != nil || !errors.Is(err, server.ErrDisconnect) {
 			t.Errorf("answer %v, error %v, want the end of the connection", resp, err)
 		}
+	}
+}
+
+// TestProduceTogether has requests take effect together, and answers each as if it had come alone.
+func TestProduceTogether(t *testing.T) {
+	s := newStage(t)
+	a, b := s.create("a", 2), s.create("b", 1)
+	batch := func(records int) []byte { return build(t, records, nil) }
+	requests := []*server.Request{
+		s.request(produceRequest(-1, to{"a", a.ID, 0, batch(1)}, to{"b", b.ID, 0, batch(2)}), 12),
+		s.request(produceRequest(-1, to{"a", a.ID, 1, batch(3)}, to{"a", a.ID, 0, batch(2)}, to{"a", a.ID, 0, batch(1)}), 12),
+		s.request(produceRequest(-1, to{"a", a.ID, 0, batch(1)}), 12),
+		s.request(produceRequest(0, to{"b", b.ID, 0, batch(1)}), 12),
+		s.request(produceRequest(0, to{"x", b.ID, 0, batch(1)}), 12),
+		s.request(produceRequest(-1, to{"b", b.ID, 0, batch(1)}, to{"b", b.ID, 7, batch(1)}), 12),
+	}
+	requests[2].Body = requests[2].Body[:5]
+	want := []string{"a-0 at 0 b-0 at 0", "a-1 at 0 a-0 at 1 a-0 at 3", "disconnect", "", "disconnect", "b-0 at 3 b-7: UNKNOWN_TOPIC_OR_PARTITION"}
+	for i, pending := range s.rows[requests[0].Key].Begin(t.Context(), requests) {
+		resp, err := s.finish(requests[i], pending)
+		var got []string
+		switch {
+		case errors.Is(err, server.ErrDisconnect):
+			got = []string{"disconnect"}
+		case err != nil:
+			t.Fatal(err)
+		case resp != nil:
+			for _, topic := range resp.(*kmsg.ProduceResponse).Topics {
+				for _, p := range topic.Partitions {
+					if err := kerr.TypedErrorForCode(p.ErrorCode); err != nil {
+						got = append(got, fmt.Sprintf("%s-%d: %s", topic.Topic, p.Partition, err.Message))
+					} else {
+						got = append(got, fmt.Sprintf("%s-%d at %d", topic.Topic, p.Partition, p.BaseOffset))
+					}
+				}
+			}
+		}
+		if got := strings.Join(got, " "); got != want[i] {
+			t.Errorf("request %d: %s, want %s", i, got, want[i])
+		}
+	}
+	if end := s.partition(a, 0).Offsets().LogEnd; end != 4 {
+		t.Errorf("a-0 ends at %d, want 4", end)
 	}
 }
 
@@ -312,7 +356,7 @@ func TestProduceWaits(t *testing.T) {
 					req.TimeoutMillis = test.timeout
 					begun := time.Now()
 					r := s.request(req, 12)
-					pending := s.rows[r.Key].Begin(t.Context(), r)
+					pending := s.begin(r)
 					for number := range int32(2) { // all is appended before anything is waited for
 						if end := s.partition(topic, number).Offsets().LogEnd; end != 1 {
 							t.Errorf("the log of partition %d ends at %d, want 1", number, end)
@@ -367,7 +411,7 @@ func TestProduceKeepsNothingOfTheBody(t *testing.T) {
 	s := newStage(t)
 	topic := s.create("a", 1)
 	r := s.request(produceRequest(-1, to{"a", topic.ID, 0, build(t, 1, nil)}), 13)
-	pending := s.rows[r.Key].Begin(t.Context(), r)
+	pending := s.begin(r)
 	clear(r.Body)
 	resp, err := s.finish(r, pending)
 	if err != nil {

@@ -271,10 +271,15 @@ func (s *stage) try(r *server.Request) (kmsg.Response, error) {
 	s.Helper()
 	row := s.rows[r.Key]
 	if row.Begin != nil {
-		return s.finish(r, row.Begin(s.Context(), r))
+		return s.finish(r, s.begin(r))
 	}
 	answer, err := row.Handle(s.Context(), r)
 	return s.decode(r, answer), err
+}
+
+// begin has a request take effect.
+func (s *stage) begin(r *server.Request) server.Pending {
+	return s.rows[r.Key].Begin(s.Context(), []*server.Request{r})[0]
 }
 
 // finish waits for what was begun.
@@ -283,7 +288,7 @@ func (s *stage) finish(r *server.Request, pending server.Pending) (kmsg.Response
 	if pending == nil {
 		return nil, nil
 	}
-	answer, err := pending(s.Context())
+	answer, err := pending.Answer(s.Context())
 	return s.decode(r, answer), err
 }
 

@@ -48,10 +48,11 @@ type API struct {
 
 	// Handle answers a request. It is called by the connection's writer when all earlier requests are answered.
 	Handle Handler
-	// Begin lets a request take effect (Produce: appends). It is called by the connection's reader, as soon as all
-	// unanswered requests before it are pipelined. It must not keep Request.Body, or a slice of it. The Pending is
-	// called in turn, for the answer; a nil Pending means that no answer is owed.
-	Begin func(ctx context.Context, r *Request) Pending
+	// Begin lets requests that have come together take effect (Produce: appends), as if one after the other. It is called
+	// by the connection's reader, as soon as all unanswered requests before them are pipelined. It must not keep the
+	// slice, nor Request.Body, or a slice of that. It returns a Pending for each, which is called in turn, for the answer;
+	// a nil one means that no answer is owed.
+	Begin func(ctx context.Context, rs []*Request) []Pending
 }
 
 // Handler answers a request. Its context is the connection's: that it ended says that nobody will read the answer,
@@ -62,8 +63,13 @@ type API struct {
 // ErrDisconnect is logged as intended, any other as a fault of the broker.
 type Handler func(ctx context.Context, r *Request) (Response, error)
 
-// Pending waits for the outcome of a Begin and returns the answer. Context and results are as Handler's.
-type Pending func(ctx context.Context) (Response, error)
+// Pending is a request that has begun to take effect.
+type Pending interface {
+	// Ready tells whether Answer would return without waiting. It does not wait itself.
+	Ready() bool
+	// Answer waits for the outcome and returns the answer. Context and results are as Handler's.
+	Answer(ctx context.Context) (Response, error)
+}
 
 // ErrDisconnect is wrapped by the error of a handler that wants the connection closed, as Kafka does on the failure of
 // a Produce with acks=0. The wrapping error says why and is logged once.

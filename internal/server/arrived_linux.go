@@ -6,6 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// awaitBytes waits until there is something to read, the end of the connection included, or the deadline for reading has
+// passed, which is an error.
+func awaitBytes(raw syscall.RawConn) error { return awaitArrival(raw, 1) }
+
 // awaitArrival waits until so many bytes lie in the socket to be read, the other side has closed, or the deadline for
 // reading has passed, which is an error.
 func awaitArrival(raw syscall.RawConn, bytes int) error {

@@ -19,9 +19,9 @@ func benchmark(b *testing.B, request []byte, answer func(r *Request) Response) {
 	b.Helper()
 	handle := func(_ context.Context, r *Request) (Response, error) { return answer(r), nil }
 	s, err := New(Config{Listeners: []Listener{{Name: "BENCH", Addr: "127.0.0.1:0"}}}, []API{
-		{Key: 0, Min: 3, Max: 8, Begin: func(_ context.Context, r *Request) Pending {
-			return func(ctx context.Context) (Response, error) { return handle(ctx, r) }
-		}},
+		{Key: 0, Min: 3, Max: 8, Begin: beginning(func(r *Request) Pending {
+			return pendingFunc(func(ctx context.Context) (Response, error) { return handle(ctx, r) })
+		})},
 		{Key: 1, Min: 4, Max: 11, Handle: handle},
 		{Key: 12, Min: 0, Max: 3, Handle: handle},
 	}, zerolog.Nop())

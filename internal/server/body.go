@@ -1,26 +1,6 @@
 package server
 
-import (
-	"time"
-
-	"segue/protocol"
-)
-
-// readLarge is readRequest for what needs the claim. The claim goes over to the call where that keeps it.
-func (c *conn) readLarge(h head, claim *claim) (*call, error) {
-	if err := c.awaitClaim(claim); err != nil {
-		return nil, err
-	}
-	if _, err := c.in.Discard(protocol.PrefixSize); err != nil {
-		return nil, err // was peeked, cannot fail
-	}
-	body, err := c.readBody(h.size)
-	if err != nil {
-		return nil, err
-	}
-	defer c.server.buffers.put(body)
-	return c.start(h, body.b[:h.size], claim)
-}
+import "time"
 
 // hasArrived waits for a short while for the rest of a request to arrive in the socket, and tells whether it has.
 func (c *conn) hasArrived(whole int) bool {
@@ -50,41 +30,82 @@ func (c *conn) skip(whole int) error {
 	return nil
 }
 
-// readBody reads n bytes into a buffer that grows as they come, at the pace that is asked of those who hold memory.
+// widen makes the inbox a large one for a request of that size and those behind it, if that takes no waiting.
+func (c *conn) widen(whole int) {
+	if c.wide != nil || whole > wideInbox/2 {
+		return
+	}
+	if c.wide = c.server.budget.claimAtOnce(wideInbox); c.wide != nil {
+		c.in.widen(c.server.buffers.get(wideInbox))
+	}
+}
+
+// narrow gives the large inbox back, if there is one and what waits in it fits a small one.
+func (c *conn) narrow() {
+	if c.wide != nil && c.in.Buffered() <= readBuffer {
+		c.server.buffers.put(c.in.narrow())
+		c.wide.release()
+		c.wide = nil
+	}
+}
+
+// gather waits until n bytes are in the large inbox, which they stay in.
+func (c *conn) gather(n int) ([]byte, error) {
+	err := c.paced(n, c.in.Buffered, func() error { return c.in.fill(n) })
+	if err != nil {
+		return nil, err
+	}
+	return c.in.Peek(n)
+}
+
+// readBody reads n bytes into a buffer that grows as they come.
 func (c *conn) readBody(n int) (*buffer, error) {
-	s := c.server
-	buf := s.buffers.get(min(n, firstStep))
-	began := s.now()
-	last := began
-	for got := 0; got < n; {
+	buf, got := c.server.buffers.get(min(n, firstStep)), 0
+	err := c.paced(n, func() int { return got }, func() error {
 		if got == len(buf.b) {
-			larger := s.buffers.get(min(n, got*stepFactor))
+			larger := c.server.buffers.get(min(n, got*stepFactor))
 			copy(larger.b, buf.b)
-			s.buffers.put(buf)
+			c.server.buffers.put(buf)
 			buf = larger
 		}
-		now := s.now()
+		m, err := c.in.Read(buf.b[got:min(n, len(buf.b))])
+		got += m
+		return err
+	})
+	if err != nil {
+		c.server.buffers.put(buf)
+		return nil, err
+	}
+	return buf, nil
+}
+
+// paced reads until it has got n bytes, at the pace that is asked of those who hold memory.
+func (c *conn) paced(n int, got func() int, read func() error) error {
+	if got() >= n {
+		return nil
+	}
+	began := c.server.now()
+	last := began
+	for had := got(); had < n; {
+		now := c.server.now()
 		if c.deadline <= now || c.deadline > now+lookEvery {
 			c.readUntil(now + lookEvery)
 		}
-		m, err := 0, c.checkPace(got, n, now-began, now-last)
-		if err == nil {
-			m, err = c.in.Read(buf.b[got:min(n, len(buf.b))])
+		if err := c.checkPace(had, n, now-began, now-last); err != nil {
+			return err
 		}
-		switch {
-		case m > 0:
-			got += m
-			last = s.now()
+		err := read()
+		switch more := got(); {
+		case more > had:
+			had, last = more, c.server.now()
 		case err == nil || isTimeout(err):
+		case isEOF(err):
+			return errGoneEarly
 		default:
-			s.buffers.put(buf)
-			if isEOF(err) {
-				err = errGoneEarly
-			}
-			return nil, err
+			return err
 		}
 	}
-	return buf, nil
+	return nil
 }
 
 // checkPace says whether a body may go on to arrive as it does: got of its size bytes in so long, the last of them that

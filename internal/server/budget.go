@@ -48,6 +48,19 @@ func (b *budget) claim(n int64, holder *conn) *claim {
 	return c
 }
 
+// claimAtOnce returns a granted claim of n bytes, which somebody else sees to that nobody holds for too long, if half of the
+// budget and more is free and nobody waits; else nil.
+func (b *budget) claimAtOnce(n int64) *claim {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.queue.Len() > 0 || b.used+n > b.size/2 {
+		return nil
+	}
+	c := &claim{budget: b, bytes: n}
+	b.give(c)
+	return c
+}
+
 // give makes c a claim that is held. The caller holds mu.
 func (b *budget) give(c *claim) {
 	b.used += c.bytes

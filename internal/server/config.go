@@ -64,6 +64,17 @@ const (
 	// readBuffer is each connection's own buffer. A frame that fits in, prefix included, is a small one.
 	readBuffer = 4 << 10
 
+	// wideInbox is the buffer that a connection has in the place of that while large requests for Begin come and memory
+	// is plenty: what one system call takes from the socket. Requests of up to half of it come through it.
+	wideInbox = 512 << 10
+
+	// mostTogether is how many requests are begun together.
+	mostTogether = 16
+
+	// A connection rests after restAfter without a request. Every restsToTrim of them have memory go back to the system.
+	restAfter   = 10 * time.Second
+	restsToTrim = 500
+
 	// firstStep is how much is allocated for a larger body before a byte of it has come; it grows by stepFactor each
 	// time it is full. Growing costs a third of the bytes copied once more, and a claim of 100 MiB no memory.
 	firstStep  = 64 << 10

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +27,7 @@ var (
 	errFault     = errors.New("client sent what cannot be answered")
 	errDawdled   = errors.New("client sends a request too slowly while others wait for its memory")
 	errHeld      = errors.New("client has kept the broker from finishing its request while others wait for the memory")
+	errResting   = errors.New("connection rests") // and goes on when something comes
 	errStalled   = errors.New("client does not read its answers")
 )
 
@@ -62,7 +62,7 @@ type call struct {
 	heavy   bool      // it holds one of the server's heavy
 }
 
-// conn is a connection. Its two goroutines are serve, the reader, and writeAnswers, the writer.
+// conn is a connection. Its two goroutines are serve, the reader, and while there is something to do writeAnswers, the writer.
 type conn struct {
 	server       *Server
 	socket       net.Conn
@@ -78,7 +78,7 @@ type conn struct {
 	kill   sync.Once
 	tell   sync.Once // guards the one line about the end
 
-	calls    chan *call    // only the reader sends, and never blocks: see hasRoom
+	calls    chan *call    // nil while there is no writer; only the reader sends, and never blocks: see hasRoom
 	progress chan struct{} // told by the writer after each call; holds one
 
 	unanswered atomic.Int32 // calls that were sent on calls and are not finished
@@ -88,8 +88,15 @@ type conn struct {
 	lastActive atomic.Int64 // on the server's clock: last request received or answered
 
 	// The reader's own.
-	in       *bufio.Reader
-	deadline time.Duration   // for reading, on the server's clock; what the socket was told last
+	in       inbox
+	wide     *claim  // for the inbox's large buffer; nil while it has none
+	together []*call // room for calls that are begun together, and for their requests
+	requests []*Request
+
+	out      outbox         // the writer's own
+	deadline time.Duration  // for reading, on the server's clock; what the socket was told last
+	writer   sync.WaitGroup // for the writer
+	resting  bool
 	stopping <-chan struct{} // the server's; nil when the reader no longer cares
 }
 
@@ -106,9 +113,8 @@ func newConn(s *Server, l *listener, socket net.Conn, ip netip.Addr) *conn {
 			Local:    socket.LocalAddr(),
 		},
 		dead:     make(chan struct{}),
-		calls:    make(chan *call, s.config.QueueDepth),
 		progress: make(chan struct{}, 1),
-		in:       bufio.NewReaderSize(socket, readBuffer),
+		in:       newInbox(socket, readBuffer),
 		stopping: s.stopping,
 	}
 	if tcp, ok := socket.(*net.TCPConn); ok {
@@ -121,13 +127,17 @@ func newConn(s *Server, l *listener, socket net.Conn, ip netip.Addr) *conn {
 	return c
 }
 
-// serve is the connection's life: it reads until there is a reason not to, and leaves nothing behind.
-func (c *conn) serve() {
-	c.event(zerolog.DebugLevel).Msg("connection opened")
-	var writer sync.WaitGroup
-	writer.Go(c.writeAnswers)
-
-	reason := guarded(c.readRequests)
+// serve reads until there is a reason not to, and leaves nothing behind; or it returns true, and the connection rests
+// until serve is called again.
+func (c *conn) serve() (rests bool) {
+	reason := c.rouse()
+	if reason == nil {
+		reason = guarded(c.readRequests)
+	}
+	if reason == errResting {
+		c.rest()
+		return true
+	}
 	if errors.Is(reason, errDead) {
 		reason = context.Cause(c.ctx)
 	}
@@ -139,8 +149,10 @@ func (c *conn) serve() {
 		c.linger()
 	}
 	c.abort(reason)
-	close(c.calls)
-	writer.Wait()
+	c.in.begin = c.in.end
+	c.narrow()
+	c.endWriter()
+	return false
 }
 
 // lost tells whether a connection that ends for this reason has nobody left to send answers to.

@@ -4,16 +4,20 @@
 //
 // # One connection
 //
-// A connection has two goroutines and no more. The reader takes frames off the socket in order and makes each a
+// A connection has two goroutines and no more, and one without a buffer while it rests, because nothing has happened on it
+// for a while. The reader takes frames off the socket in order and makes each a
 // call: it begins a row that has Begin and decodes all others. The writer takes the calls in the same order, runs
 // what has not run yet, and sends the answers. Between them stands a queue that is bounded by count and by bytes.
-// The reader owns the connection: it starts the writer, waits for it, and closes the socket.
+// The reader owns the connection: it starts the writer with the first call, waits for it, and closes the socket.
+//
+// Answers that are ready one behind the other leave with one write; none waits for one that is not.
 //
 // Requests take effect strictly one after the other, with the one exception that makes a pipelining producer fast:
 // a row with Begin (Produce) is begun by the reader, ahead of the answers that are still owed, as long as every
 // request before it that is unanswered is pipelined too (Produce or Fetch). Otherwise the reader waits, before it
-// reads the body, until those are answered. So the produce requests that a client has in flight share a sync, and
-// no order is ever inverted that a client could tell.
+// reads the body, until those are answered. Requests for such a row that have come together are begun together. So the
+// produce requests that a client has in flight share writes and a sync, and no order is ever inverted that a client could
+// tell.
 //
 // # Memory
 //
@@ -26,6 +30,10 @@
 //   - budget is for all other bodies, from when they have filled the read buffer, and for what they are decoded to,
 //     until they are answered. The claim for a body covers the most that it can be decoded to (protocol.MeasureLimit).
 //   - work is for handling: what a row says that a request costs (API.Cost), until the answer is sent.
+//
+// While half of budget is free and nobody waits for it, a connection on which large requests for a row with Begin come has
+// a wide inbox out of it, which one system call fills with many of them, until that is empty again. So the first of the
+// three is for when memory is short.
 //
 // Who holds some of prompt or budget may wait for work, and nobody waits the other way, so all get on. A sender that
 // is slower than a minimum pace loses its connection when others wait, and so does in the end whoever has the broker

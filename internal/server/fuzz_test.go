@@ -56,9 +56,9 @@ func FuzzConnection(f *testing.F) {
 			switch {
 			case m == nil:
 			case key == 0:
-				apis = append(apis, API{Key: key, Max: m.MaxVersion(), Begin: func(ctx context.Context, r *Request) Pending {
-					return func(ctx context.Context) (Response, error) { return handle(ctx, r) }
-				}})
+				apis = append(apis, API{Key: key, Max: m.MaxVersion(), Begin: beginning(func(r *Request) Pending {
+					return pendingFunc(func(ctx context.Context) (Response, error) { return handle(ctx, r) })
+				})})
 			default:
 				apis = append(apis, API{Key: key, Max: m.MaxVersion(), Pipelined: key == 1, Handle: handle})
 			}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"segue/protocol"
 	"segue/storage/record"
 )
@@ -18,25 +20,30 @@ var (
 )
 
 const (
-	scratchSize = 8 << 10  // for encoding; larger answers grow out of it
+	outboxSize  = 8 << 10  // of answers together, but for a last one that grows out of it
 	gatherSize  = 16 << 10 // small parts are gathered up to this size before they are written
 	copySize    = 128 << 10
 	sendfileMax = 1 << 20 // bytes for one system call, so that progress is seen
 )
 
-// transmit encodes a response and sends it. It returns the number of bytes that left. After an error the client
-// cannot make sense of the connection any more.
+// transmit encodes a response and sends it, or leaves that to sendOut. It returns the number of bytes that leave. After an
+// error the client cannot make sense of the connection any more.
 func (c *conn) transmit(k *call, response Response) (int64, error) {
+	if m, ok := response.(message); ok { // most answers
+		before := len(c.out.b)
+		c.out.encode(&c.server.buffers, k.request.Header, m.Response)
+		c.leaveHeavy(k)
+		n := int64(len(c.out.b) - before)
+		if len(c.out.b) < outboxSize {
+			return n, nil
+		}
+		return n, c.sendOut()
+	}
+	if err := c.sendOut(); err != nil {
+		return 0, err
+	}
 	s := sender{conn: c}
 	defer s.release()
-	if m, ok := response.(message); ok { // most answers: one buffer, one write
-		scratch := c.server.buffers.get(scratchSize)
-		defer c.server.buffers.put(scratch)
-		frame := protocol.AppendResponse(scratch.b[:0], k.request.Header, m.Response)
-		c.leaveHeavy(k)
-		err := s.write(frame)
-		return s.sent, err
-	}
 	parts, _, err := response.Parts(k.request.Header)
 	if err != nil {
 		return 0, &handlerError{k.row, k.request.Version, fmt.Errorf("encoding the answer: %w", err)}
@@ -49,6 +56,38 @@ func (c *conn) transmit(k *call, response Response) (int64, error) {
 	}
 	err = s.flush()
 	return s.sent, err
+}
+
+// outbox holds answers that are encoded and not sent yet. It is the writer's own, and has a buffer only while it holds any.
+type outbox struct {
+	buf *buffer
+	b   []byte // in buf, as long as it fits
+}
+
+func (o *outbox) encode(from *buffers, h protocol.Header, m kmsg.Response) {
+	if o.buf == nil {
+		o.buf = from.get(outboxSize)
+		o.b = o.buf.b[:0]
+	}
+	o.b = protocol.AppendResponse(o.b, h, m)
+}
+
+func (o *outbox) release(to *buffers) {
+	if o.buf != nil {
+		to.put(o.buf)
+		o.buf, o.b = nil, nil
+	}
+}
+
+// sendOut sends the answers that are encoded.
+func (c *conn) sendOut() error {
+	if len(c.out.b) == 0 || c.ctx.Err() != nil {
+		return nil
+	}
+	s := sender{conn: c}
+	err := s.write(c.out.b)
+	c.out.release(&c.server.buffers)
+	return err
 }
 
 // sender writes the parts of one answer.

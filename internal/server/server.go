@@ -28,8 +28,10 @@ type Server struct {
 	admission admission
 	counts    connectionCounters
 	lastID    atomic.Uint64
-	rejects   occasionally // log lines about connections that were turned away
-	failures  occasionally // log lines about failures to accept
+	restAfter time.Duration // a connection without a request for so long rests
+	rested    atomic.Uint64 // how often one has begun to
+	rejects   occasionally  // log lines about connections that were turned away
+	failures  occasionally  // log lines about failures to accept
 
 	// ctx is the parent of all connections' contexts; halt ends it.
 	ctx  context.Context
@@ -67,8 +69,9 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		budget:    newBudget(config.MemoryBudget),
 		prompt:    newBudget(max(config.MemoryBudget/4, promptBody)),
 		work:      newBudget(config.AnswerBudget),
-		heavy:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		heavy:     make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/2)),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
+		restAfter: restAfter,
 		rejects:   occasionally{interval: time.Second},
 		failures:  occasionally{interval: time.Second},
 		stopping:  make(chan struct{}),
@@ -212,9 +215,23 @@ func (s *Server) take(l *listener, socket net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
+	c.event(zerolog.DebugLevel).Msg("connection opened")
+	s.live(c)
+}
+
+// live takes a connection through its life. Since a goroutine keeps the stack that it has once needed, one that rests goes
+// on in another.
+func (s *Server) live(c *conn) {
 	s.serving.Go(func() {
-		defer s.forget(c)
-		c.serve()
+		rests := false
+		defer func() {
+			if rests {
+				s.live(c)
+			} else {
+				s.forget(c)
+			}
+		}()
+		rests = c.serve()
 	})
 }
 

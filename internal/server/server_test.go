@@ -49,7 +49,7 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestTableIsChecked(t *testing.T) {
 	h := func(context.Context, *Request) (Response, error) { return nil, nil }
-	b := func(context.Context, *Request) Pending { return nil }
+	b := beginning(func(*Request) Pending { return nil })
 	for _, test := range []struct {
 		name string
 		apis []API

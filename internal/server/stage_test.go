@@ -87,12 +87,28 @@ func (g *stage) handle(ctx context.Context, r *Request) (Response, error) {
 	return g.outcome(ctx, r)
 }
 
-func (g *stage) begin(_ context.Context, r *Request) Pending {
+func (g *stage) begin(r *Request) Pending {
 	g.note("begin", r.CorrelationID)
 	g.mu.Lock()
 	g.bodies[r.CorrelationID] = bytes.Clone(r.Body)
 	g.mu.Unlock()
-	return func(ctx context.Context) (Response, error) { return g.outcome(ctx, r) }
+	return pendingFunc(func(ctx context.Context) (Response, error) { return g.outcome(ctx, r) })
+}
+
+// pendingFunc is a Pending that is never known to be ready.
+type pendingFunc func(ctx context.Context) (Response, error)
+
+func (pendingFunc) Ready() bool                                    { return false }
+func (f pendingFunc) Answer(ctx context.Context) (Response, error) { return f(ctx) }
+
+// beginning makes a Begin of what is done with each request.
+func beginning(each func(r *Request) Pending) func(context.Context, []*Request) []Pending {
+	return func(_ context.Context, rs []*Request) (pendings []Pending) {
+		for _, r := range rs {
+			pendings = append(pendings, each(r))
+		}
+		return pendings
+	}
 }
 
 // reply is an empty answer to r.
@@ -104,7 +120,7 @@ func reply(r *Request) Response {
 
 func (g *stage) apis() []API {
 	return []API{
-		{Key: 0, Min: 3, Max: 8, Begin: g.begin},
+		{Key: 0, Min: 3, Max: 8, Begin: beginning(g.begin)},
 		{Key: 1, Min: 4, Max: 11, Pipelined: true, Handle: g.handle},
 		{Key: 3, Min: 0, Max: 8, Handle: g.handle},
 		{Key: 12, Min: 0, Max: 3, MaxFrame: 1000, Handle: g.handle},
@@ -149,13 +165,15 @@ func heartbeat(corr int32) []byte {
 	return encoded(kmsg.NewPtrHeartbeatRequest(), 3, corr)
 }
 
-// spell returns requests, numbered from 1: P a Produce, F a Fetch, M a Metadata, S a SaslHandshake.
+// spell returns requests, numbered from 1: P a Produce, L a large one, F a Fetch, M a Metadata, S a SaslHandshake.
 func spell(letters string) (all [][]byte) {
 	for i, letter := range letters {
 		corr := int32(i + 1)
 		switch letter {
 		case 'P':
 			all = append(all, produce(corr, 100))
+		case 'L':
+			all = append(all, produce(corr, 60_000))
 		case 'F':
 			all = append(all, fetch(corr))
 		case 'M':
@@ -420,5 +438,5 @@ func (p *peer) expectSilence() {
 
 var errTest = errors.New("for the test")
 
-// pass lets time go by, synctest's only.
+// pass lets time go by, synctest's; or on loopback a little, where nothing is to happen meanwhile.
 func pass(d time.Duration) { <-time.After(d) }

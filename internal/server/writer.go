@@ -8,23 +8,37 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// writeAnswers runs the calls in order and sends their answers, until the reader closes the queue. Calls that are left
-// when the client has gone still run: see the package comment. Only a halt of the server drops them.
-func (c *conn) writeAnswers() {
-	for k := range c.calls {
+// writeAnswers runs the calls in order and sends their answers, until the reader closes the queue. Answers that are ready
+// one behind the other are sent together: what is encoded and not sent yet does not wait for anything but the encoding
+// of others. Calls that are left when the client has gone still run: see the package comment. Only a halt of the server
+// drops them.
+func (c *conn) writeAnswers(calls <-chan *call) {
+	for k := range calls {
 		if c.server.ctx.Err() == nil {
-			if err := guarded(func() error { return c.answer(k) }); err != nil {
+			err := guarded(func() error { return c.answer(k) })
+			if err != nil || len(calls) == 0 {
+				if sendErr := c.sendOut(); err == nil {
+					err = sendErr
+				}
+			}
+			if err != nil {
 				c.failed(k, err)
 			}
 		}
 		c.finished(k)
 	}
+	c.out.release(&c.server.buffers)
 }
 
 // answer runs a call, unless it was begun, waits for its outcome and sends the answer.
 func (c *conn) answer(k *call) error {
 	if k.row.Query && c.ctx.Err() != nil {
 		return nil // nobody is there to hear it
+	}
+	if !k.ready() {
+		if err := c.sendOut(); err != nil {
+			return err
+		}
 	}
 	counts := &k.row.counts
 	began := k.begun
@@ -132,10 +146,13 @@ func (k *call) run(ctx context.Context) (Response, error) {
 	case k.row.Begin == nil:
 		return k.row.Handle(ctx, &k.request)
 	case k.pending != nil:
-		return k.pending(ctx)
+		return k.pending.Answer(ctx)
 	}
 	return nil, nil
 }
+
+// ready tells whether run would return without waiting.
+func (k *call) ready() bool { return k.row.Begin != nil && (k.pending == nil || k.pending.Ready()) }
 
 // failed ends the connection for an answer that could not be had or sent. Where the context has ended before, that
 // is no wonder, and the reader is left to take what the client had sent.

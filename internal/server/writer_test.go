@@ -48,7 +48,7 @@ func TestHandlerFailures(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		frame  []byte
-		begin  func(context.Context, *Request) Pending
+		begin  func(*Request) Pending
 		answer func(context.Context, *Request) (Response, error)
 		level  zerolog.Level
 		want   string
@@ -60,9 +60,9 @@ func TestHandlerFailures(t *testing.T) {
 		{"disconnect", produce(2, 5), nil, fail(disconnect), zerolog.InfoLevel, "acks=0 produce failed", 0},
 		{"panic", metadata(2), nil, func(context.Context, *Request) (Response, error) { panic(errTest) },
 			zerolog.ErrorLevel, "TestHandlerFailures", 0},
-		{"panic of a begin", produce(2, 5), func(context.Context, *Request) Pending { panic(errTest) }, nil,
+		{"panic of a begin", produce(2, 5), func(*Request) Pending { panic(errTest) }, nil,
 			zerolog.ErrorLevel, "TestHandlerFailures", 0},
-		{"panic of a begin with a large body", produce(2, 50000), func(context.Context, *Request) Pending { panic(errTest) },
+		{"panic of a begin with a large body", produce(2, 50000), func(*Request) Pending { panic(errTest) },
 			nil, zerolog.ErrorLevel, "TestHandlerFailures", 0},
 		{"panic of a pending", produce(2, 5), nil, func(context.Context, *Request) (Response, error) { panic(errTest) },
 			zerolog.ErrorLevel, "TestHandlerFailures", 0},
@@ -81,12 +81,12 @@ func TestHandlerFailures(t *testing.T) {
 				r := newRig(t, Config{}, func(apis []API) {
 					if test.begin != nil {
 						plain := apis[0].Begin
-						apis[0].Begin = func(ctx context.Context, q *Request) Pending {
+						apis[0].Begin = beginning(func(q *Request) Pending {
 							if q.CorrelationID == 2 {
-								return test.begin(ctx, q)
+								return test.begin(q)
 							}
-							return plain(ctx, q)
-						}
+							return plain(t.Context(), []*Request{q})[0]
+						})
 					}
 				})
 				r.stage.answer = func(ctx context.Context, q *Request) (Response, error) {
@@ -151,13 +151,13 @@ func TestRequestsWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{}, func(apis []API) {
 			plain := apis[0].Begin
-			apis[0].Begin = func(ctx context.Context, q *Request) Pending {
-				pending := plain(ctx, q)
+			apis[0].Begin = beginning(func(q *Request) Pending {
+				pending := plain(t.Context(), []*Request{q})[0]
 				if q.CorrelationID == 1 {
 					return nil
 				}
 				return pending
-			}
+			})
 		})
 		r.stage.answer = func(_ context.Context, q *Request) (Response, error) {
 			if q.CorrelationID == 2 {

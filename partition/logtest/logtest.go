@@ -127,33 +127,42 @@ func (s *subject) reopen() {
 	s.open()
 }
 
-// append appends a batch and checks the offsets that it gets.
-func (s *subject) append(b record.Batch) {
+// append appends batches and checks the offsets that they get.
+func (s *subject) append(batches ...record.Batch) {
 	s.Helper()
-	want := bytes.Clone(b.Bytes())
-	base, next, err := s.log.Append(context.Background(), s.epoch, b)
+	end := s.end
+	for _, b := range batches {
+		stored, _, err := record.Parse(bytes.Clone(b.Bytes()))
+		if err != nil {
+			s.Fatalf("the suite's own batch: %v", err)
+		}
+		stored.SetBaseOffset(end)
+		stored.SetLeaderEpoch(s.epoch)
+		s.batches = append(s.batches, stored)
+		end = stored.NextOffset()
+	}
+	base, next, err := s.log.Append(context.Background(), s.epoch, batches...)
 	if err != nil {
 		s.Fatalf("Append at offset %d: %v", s.end, err)
 	}
-	if base != s.end || next != s.end+record.Offset(b.LastOffsetDelta())+1 {
-		s.Fatalf("Append returned offsets %d to %d, want %d to %d", base, next, s.end, s.end+record.Offset(b.LastOffsetDelta())+1)
+	if base != s.end || next != end {
+		s.Fatalf("Append returned offsets %d to %d, want %d to %d", base, next, s.end, end)
 	}
-	stored, _, err := record.Parse(want)
-	if err != nil {
-		s.Fatalf("the suite's own batch: %v", err)
-	}
-	stored.SetBaseOffset(s.end)
-	stored.SetLeaderEpoch(s.epoch)
-	s.batches = append(s.batches, stored)
-	s.end = next
+	s.end = end
 }
 
-// fill appends n batches of a few records each.
+// fill appends n batches of a few records each, up to three at a time.
 func (s *subject) fill(n int) {
 	s.Helper()
+	var together []record.Batch
 	for i := range n {
-		s.append(Spec{Records: 1 + i%4, ValueBytes: 50 + 37*(i%9), Time: timeZero + int64(i)*10}.Batch(s.T))
+		together = append(together, Spec{Records: 1 + i%4, ValueBytes: 50 + 37*(i%9), Time: timeZero + int64(i)*10}.Batch(s.T))
+		if len(together) > i%3 {
+			s.append(together...)
+			together = nil
+		}
 	}
+	s.append(together...)
 	s.settle()
 }
 

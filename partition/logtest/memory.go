@@ -103,6 +103,7 @@ type MemoryLog struct {
 	held       bool
 	failure    error
 	refuse     error
+	room       int // batches that refuse lets pass
 	refuseOpen error
 	saved      map[string]memoryCheckpoint
 	saves      int
@@ -165,10 +166,13 @@ func (l *MemoryLog) Fail(cause error) {
 }
 
 // RefuseWrites has appends and checkpoints fail with storage.ErrNotWritten for this cause; nil ends that.
-func (l *MemoryLog) RefuseWrites(cause error) {
+func (l *MemoryLog) RefuseWrites(cause error) { l.RefuseWritesBehind(0, cause) }
+
+// RefuseWritesBehind is RefuseWrites once so many more batches are written.
+func (l *MemoryLog) RefuseWritesBehind(batches int, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refuse = cause
+	l.refuse, l.room = cause, batches
 }
 
 // RefuseOpen has Open fail with this error; nil ends that.
@@ -243,16 +247,17 @@ func (h *memoryHandle) writable() error {
 	switch l := h.l; {
 	case l.failure != nil:
 		return fmt.Errorf("%s: %w: %w", l.id, storage.ErrFailed, l.failure)
-	case l.refuse != nil:
+	case l.refuse != nil && l.room == 0:
 		return fmt.Errorf("%s: %w: %w", l.id, storage.ErrNotWritten, l.refuse)
 	}
 	return nil
 }
 
 // Append implements partition.Log.
-func (h *memoryHandle) Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
-	if base, next, err = h.write(ctx, epoch, b); err != nil {
-		return 0, 0, err
+func (h *memoryHandle) Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
+	base, next, err = h.write(ctx, epoch, batches)
+	if next == base {
+		return base, next, err
 	}
 	h.l.mu.Lock()
 	held := h.l.held
@@ -260,10 +265,10 @@ func (h *memoryHandle) Append(ctx context.Context, epoch int32, b record.Batch) 
 	if !held {
 		h.l.Commit(next)
 	}
-	return base, next, nil
+	return base, next, err
 }
 
-func (h *memoryHandle) write(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (h *memoryHandle) write(ctx context.Context, epoch int32, batches []record.Batch) (base, next record.Offset, err error) {
 	if err := h.enter(ctx); err != nil {
 		return 0, 0, err
 	}
@@ -275,12 +280,18 @@ func (h *memoryHandle) write(ctx context.Context, epoch int32, b record.Batch) (
 	if epoch < l.lastEpoch {
 		return 0, 0, fmt.Errorf("append to %s at epoch %d: %w", l.id, epoch, storage.ErrStaleEpoch)
 	}
-	b.SetBaseOffset(l.end)
-	b.SetLeaderEpoch(epoch)
-	l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})
-	base, next = l.end, b.NextOffset()
-	l.lastEpoch, l.end = epoch, next
-	return base, next, nil
+	base = l.end
+	for _, b := range batches {
+		if err := h.writable(); err != nil {
+			return base, l.end, err
+		}
+		l.room = max(0, l.room-1)
+		b.SetBaseOffset(l.end)
+		b.SetLeaderEpoch(epoch)
+		l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})
+		l.lastEpoch, l.end = epoch, b.NextOffset()
+	}
+	return base, l.end, nil
 }
 
 // Read implements partition.Log.

@@ -50,17 +50,17 @@ type Decompressor struct {
 // limit bytes decompressed. A limit above what a batch can have uncompressed, 2 GiB, counts as that. There are as many
 // batches in progress at a time as there are processors: more would take memory and gain nothing.
 func NewDecompressor(limit int) *Decompressor {
-	return NewDecompressorWithTurns(limit, runtime.GOMAXPROCS(0))
+	return NewDecompressorWithTurns(limit, min(runtime.GOMAXPROCS(0), runtime.NumCPU()))
 }
 
 // NewDecompressorWithTurns is NewDecompressor with so many batches in progress at a time, at least one.
 func NewDecompressorWithTurns(limit, turns int) *Decompressor {
 	z, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(0), // as many at a time as there are processors; further ones wait
+		zstd.WithDecoderConcurrency(max(1, turns)),
 		zstd.WithDecodeAllCapLimit(true),
 		zstd.WithDecoderMaxWindow(maxZstdWindow))
 	if err != nil {
-		panic(fmt.Sprintf("record: the options of the zstd decoder are constants: %v", err))
+		panic(fmt.Sprintf("record: the zstd decoder refuses options that are always sound: %v", err))
 	}
 	return &Decompressor{limit: min(max(limit, 0), math.MaxInt32), turns: make(chan struct{}, max(turns, 1)), zstd: z}
 }

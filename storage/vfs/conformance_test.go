@@ -144,12 +144,19 @@ func (p *player) fileStep(s script, i int) string {
 		off -= off % pageSize
 	}
 	length := 1 + s.IntN(2*pageSize)
-	switch s.IntN(14) {
+	switch s.IntN(15) {
 	case 0:
 		return "close: " + p.close(i)
 	case 1, 2, 3:
 		n, err := f.WriteAt(bytes.Repeat([]byte{byte(1 + s.IntN(255))}, length), off)
 		return fmt.Sprintf("write %d+%d: %d %s", off, length, n, class(err, name))
+	case 12:
+		parts := make([][]byte, 1+s.IntN(3))
+		for i := range parts {
+			parts[i] = bytes.Repeat([]byte{byte(1 + s.IntN(255))}, s.IntN(length+1))
+		}
+		err := f.WriteParts(parts, off)
+		return fmt.Sprintf("write %d+%d in %d: %s", off, len(slices.Concat(parts...)), len(parts), class(err, name))
 	case 4, 5:
 		b := make([]byte, length)
 		n, err := f.ReadAt(b, off)

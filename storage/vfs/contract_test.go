@@ -66,6 +66,7 @@ func TestClosedFile(t *testing.T) {
 				"close":    f.Close,
 				"read":     func() error { _, err := f.ReadAt(make([]byte, 1), 0); return err },
 				"write":    func() error { _, err := f.WriteAt(make([]byte, 1), 0); return err },
+				"parts":    func() error { return f.WriteParts([][]byte{{1}, {2}}, 0) },
 				"size":     func() error { _, err := f.Size(); return err },
 				"truncate": func() error { return f.Truncate(0) },
 				"allocate": func() error { return f.Allocate(0, 1) },
@@ -328,6 +329,26 @@ func TestConcurrentUse(t *testing.T) {
 		a, b := contentOf(t, fsys, shared.Name()), contentOf(t, fsys, mapped.Name())
 		if !bytes.Equal(a, b) || a[pageSize] != 2 {
 			t.Error("what was written and what was stored differ")
+		}
+	})
+}
+
+// TestWriteParts writes more parts than a system takes at once, empty ones among them.
+func TestWriteParts(t *testing.T) {
+	each(t, func(t *testing.T, fsys FS, dir string) {
+		f := create(t, fsys, filepath.Join(dir, "a"), []byte("content"))
+		defer f.Close()
+		var parts [][]byte
+		for i := range 3000 {
+			parts = append(parts, bytes.Repeat([]byte{byte(i)}, i%7))
+		}
+		check(t, f.WriteParts([][]byte{nil, {}}, 100))
+		check(t, f.WriteParts(parts, 4))
+		want := append([]byte("cont"), slices.Concat(parts...)...)
+		got := make([]byte, len(want))
+		must[int](t)(f.ReadAt(got, 0))
+		if size := must[int64](t)(f.Size()); !bytes.Equal(got, want) || size != int64(len(want)) {
+			t.Errorf("the file has %d bytes, want %d, or others than were written", size, len(want))
 		}
 	})
 }

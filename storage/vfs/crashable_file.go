@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"syscall"
 )
 
@@ -78,6 +79,11 @@ func (f *crashableFile) WriteAt(p []byte, off int64) (int, error) {
 	defer f.c.mu.Unlock()
 	n, err := f.node.write(f.c, p, off)
 	return n, pathError("write", f.name, err)
+}
+
+func (f *crashableFile) WriteParts(parts [][]byte, off int64) error {
+	_, err := f.WriteAt(slices.Concat(parts...), off)
+	return err
 }
 
 func (f *crashableFile) Truncate(size int64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 )
@@ -280,6 +281,11 @@ func (f *injectedFile) WriteAt(p []byte, off int64) (int, error) {
 		return n, innerErr
 	}
 	return n, err
+}
+
+func (f *injectedFile) WriteParts(parts [][]byte, off int64) error {
+	_, err := f.WriteAt(slices.Concat(parts...), off)
+	return err
 }
 
 func (f *injectedFile) Size() (int64, error) {

@@ -47,6 +47,10 @@ func (osFS) ReadDir(name string) ([]Entry, error) {
 	}
 	entries := make([]Entry, 0, len(listed))
 	for _, d := range listed {
+		if d.IsDir() { // of which there is nothing more to ask
+			entries = append(entries, Entry{Name: d.Name(), Dir: true})
+			continue
+		}
 		info, err := d.Info()
 		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			info, err = os.Stat(name + string(os.PathSeparator) + d.Name())

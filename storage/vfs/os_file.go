@@ -63,6 +63,17 @@ func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, sysFull(err)
 }
 
+func (f *osFile) WriteParts(parts [][]byte, off int64) error {
+	if len(parts) == 1 {
+		_, err := f.WriteAt(parts[0], off)
+		return err
+	}
+	if err := f.writable("write"); err != nil {
+		return err
+	}
+	return sysFull(pathError("write", f.Name(), sysWriteParts(f.file, parts, off)))
+}
+
 func (f *osFile) Truncate(size int64) error {
 	if err := f.writable("truncate"); err != nil {
 		return err

@@ -2,8 +2,10 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +24,38 @@ func sysAllocate(f *os.File, off, n int64) error {
 		return allocateByWriting(f, off, n)
 	}
 	return err
+}
+
+// mostParts is how many parts the kernel takes at once (UIO_MAXIOV).
+const mostParts = 1024
+
+func sysWriteParts(f *os.File, parts [][]byte, off int64) error {
+	left := slices.Clone(parts)
+	return control(f, func(fd int) error {
+		for {
+			for len(left) > 0 && len(left[0]) == 0 {
+				left = left[1:]
+			}
+			if len(left) == 0 {
+				return nil
+			}
+			n, err := unix.Pwritev(fd, left[:min(len(left), mostParts)], off)
+			if err != nil {
+				return err // also where it was interrupted: what is left is tried again
+			}
+			if n == 0 {
+				return io.ErrUnexpectedEOF
+			}
+			off += int64(n)
+			for n > 0 {
+				m := min(n, len(left[0]))
+				if left[0] = left[0][m:]; len(left[0]) == 0 {
+					left = left[1:]
+				}
+				n -= m
+			}
+		}
+	})
 }
 
 func sysMap(f *osFile, reserve int) (Mapping, error) {

@@ -91,6 +91,9 @@ type File interface {
 	// where the disk fills up on the way, any part of p may have been written and the file be longer than
 	// before, whatever number it returns: os.File does not count what a write that fails has got done.
 	io.WriterAt
+	// WriteParts writes parts one behind the other at off, in one go where the system can. It fails as a WriteAt of
+	// them all would.
+	WriteParts(parts [][]byte, off int64) error
 	io.Closer
 
 	// Name is the name that the file was opened by. It does not follow a rename.

@@ -36,21 +36,24 @@ func (l *memLog) end() record.Offset {
 	return l.batches[len(l.batches)-1].NextOffset()
 }
 
-func (l *memLog) Append(_ context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (l *memLog) Append(_ context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return 0, 0, errMemClosed
 	}
-	if l.refuse != nil {
-		if err := l.refuse(b); err != nil {
-			return 0, 0, err
+	base = l.end()
+	for _, b := range batches {
+		if l.refuse != nil {
+			if err := l.refuse(b); err != nil {
+				return base, l.end(), err
+			}
 		}
+		b = record.Batch{Header: bytes.Clone(b.Bytes())}
+		b.SetBaseOffset(l.end())
+		b.SetLeaderEpoch(epoch)
+		l.batches = append(l.batches, b)
 	}
-	b = record.Batch{Header: bytes.Clone(b.Bytes())}
-	b.SetBaseOffset(l.end())
-	b.SetLeaderEpoch(epoch)
-	l.batches = append(l.batches, b)
 	if !l.held {
 		l.committed = l.end()
 		l.events.Committed(l.committed)
@@ -58,7 +61,7 @@ func (l *memLog) Append(_ context.Context, epoch int32, b record.Batch) (base, n
 	if l.appended != nil {
 		l.appended <- l.end()
 	}
-	return b.BaseOffset(), b.NextOffset(), nil
+	return base, l.end(), nil
 }
 
 func (l *memLog) Read(_ context.Context, from, to record.Offset, maxBytes int, atLeastOne bool) (record.Chunk, error) {

@@ -16,7 +16,7 @@ import (
 // Log is what the Store asks of the log it keeps the catalog in. *storage.Log satisfies it. An Append that returns an
 // error has either left the log as it was, or has failed it for good.
 type Log interface {
-	Append(ctx context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error)
+	Append(ctx context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error)
 	Read(ctx context.Context, from, to record.Offset, maxBytes int, atLeastOne bool) (record.Chunk, error)
 	Bounds() (start, committed, end record.Offset)
 	DeleteBefore(ctx context.Context, start record.Offset) error

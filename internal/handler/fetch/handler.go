@@ -53,6 +53,7 @@ type Config struct {
 type Handler struct {
 	config   Config
 	sessions *cache
+	epoch    time.Time // that waits are aligned to
 }
 
 // No more than failuresLogged failures are logged in a period: a client that meets damage asks again at once, for ever.
@@ -67,7 +68,7 @@ func New(c Config) *Handler {
 		c.Partitions = maxCachedPartitions
 	}
 	c.Log = c.Log.Sample(&zerolog.BurstSampler{Burst: failuresLogged, Period: failuresPeriod})
-	return &Handler{config: c, sessions: newCache(c.Sessions, c.Partitions)}
+	return &Handler{config: c, sessions: newCache(c.Sessions, c.Partitions), epoch: time.Now()}
 }
 
 // Stats is what a Handler counts.
@@ -99,6 +100,7 @@ func (h *Handler) Handle(ctx context.Context, r *server.Request) (server.Respons
 	p.maxBytes = max(0, min(int(req.MaxBytes), h.config.MaxBytes()))
 	p.minBytes = min(int(req.MinBytes), p.maxBytes)
 	p.stopping = r.Stopping
+	p.epoch = h.epoch
 	p.run(ctx, time.Duration(req.MaxWaitMillis)*time.Millisecond)
 	h.logFailures(p, r.Client)
 	return h.answer(r, x, p), nil

@@ -33,6 +33,7 @@ type plan struct {
 	minBytes      int
 	maxBytes      int
 	stopping      <-chan struct{} // ends the wait; nil for never
+	epoch         time.Time       // that waits are aligned to
 }
 
 // reading is a target with the partition behind it and what the last read found.
@@ -104,7 +105,7 @@ func (p *plan) run(ctx context.Context, maxWait time.Duration) {
 	if p.read(ctx) || maxWait <= 0 {
 		return
 	}
-	timer := time.NewTimer(maxWait)
+	timer := time.NewTimer(together(time.Since(p.epoch), maxWait))
 	defer timer.Stop()
 	for {
 		p.releaseChunks()
@@ -119,6 +120,17 @@ func (p *plan) run(ctx context.Context, maxWait time.Duration) {
 			return
 		}
 	}
+}
+
+// togetherPart is the part of a wait by which it may be longer.
+const togetherPart = 32
+
+// together makes a wait that begins now a little longer, so that it ends along with others: those who are woken together
+// cost little more than one.
+func together(now, wait time.Duration) time.Duration {
+	tick := max(wait/togetherPart, 1)
+	end := now + wait + tick - 1
+	return end - end%tick - now
 }
 
 // read reads all partitions once, and reports whether the answer should go out now.

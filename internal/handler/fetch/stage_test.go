@@ -314,20 +314,21 @@ func (l *memoryLog) Bounds() (start, committed, end record.Offset) {
 	return l.start, l.committed, l.end()
 }
 
-func (l *memoryLog) Append(_ context.Context, epoch int32, b record.Batch) (base, next record.Offset, err error) {
+func (l *memoryLog) Append(_ context.Context, epoch int32, batches ...record.Batch) (base, next record.Offset, err error) {
 	l.mu.Lock()
 	base = l.end()
-	b.SetBaseOffset(base)
-	b.SetLeaderEpoch(epoch)
-	copied, _, err := record.Parse(bytes.Clone(b.Bytes()))
-	l.batches = append(l.batches, copied)
+	for _, b := range batches {
+		b.SetBaseOffset(l.end())
+		b.SetLeaderEpoch(epoch)
+		l.batches = append(l.batches, record.Batch{Header: bytes.Clone(b.Bytes())})
+	}
 	next = l.end()
 	auto := l.auto
 	l.mu.Unlock()
 	if auto {
 		l.commit()
 	}
-	return base, next, err
+	return base, next, nil
 }
 
 // commit makes all that is written readable.
