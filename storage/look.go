@@ -16,8 +16,7 @@ import (
 // This file holds what recovery reads of a folder before it looks at any batch.
 
 // look reads the folder, whose entries it returns, and everything in it that is not a segment; nil says that there is no
-// log. It changes nothing before it has found that the folder
-// can be opened.
+// log. It changes nothing before it has found that the folder can be opened.
 func (r *recovery) look(ctx context.Context) (entries []vfs.Entry, err error) {
 	folder, fsys := r.l.folder, r.d.fs
 	entries, err = fsys.ReadDir(folder)

@@ -34,7 +34,7 @@ func measureStart(ctx context.Context, s stage, t *table) error {
 		if err != nil {
 			return 0, err
 		}
-		return b.timeStart(ctx)
+		return timeStart(ctx, b)
 	})
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func measureStart(ctx context.Context, s stage, t *table) error {
 			if err := b.Stop(); err != nil {
 				return 0, err
 			}
-			return b.timeStart(ctx)
+			return timeStart(ctx, b)
 		})
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func measureRecovery(ctx context.Context, s stage, t *table) error {
 	}
 	took, err := best(shorter, func() (time.Duration, error) {
 		b.Kill()
-		return b.timeStart(ctx)
+		return timeStart(ctx, b)
 	})
 	if err != nil {
 		return err
@@ -149,9 +149,6 @@ func measureRecovery(ctx context.Context, s stage, t *table) error {
 	t.atMost("start after kill -9, ten hot segments of 1 GiB", millis(took), 1000, "ms")
 	return nil
 }
-
-// timeStart starts a broker that was stopped or killed and returns how long it took until it answered its first request.
-func (b *broker) timeStart(ctx context.Context) (time.Duration, error) { return timeStart(ctx, b) }
 
 // timeStart starts a server that was stopped or killed and returns how long it took until it answered its first request:
 // its port is taken, and connections wait there, while it still recovers partitions.

@@ -62,7 +62,7 @@ type call struct {
 	heavy   bool      // it holds one of the server's heavy
 }
 
-// conn is a connection. Its two goroutines are serve, the reader, and while there is something to do writeAnswers, the writer.
+// conn is a connection. Its two goroutines are serve, the reader, and unless it rests writeAnswers, the writer.
 type conn struct {
 	server       *Server
 	socket       net.Conn

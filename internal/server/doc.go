@@ -5,10 +5,10 @@
 // # One connection
 //
 // A connection has two goroutines and no more, and one without a buffer while it rests, because nothing has happened on it
-// for a while. The reader takes frames off the socket in order and makes each a
-// call: it begins a row that has Begin and decodes all others. The writer takes the calls in the same order, runs
-// what has not run yet, and sends the answers. Between them stands a queue that is bounded by count and by bytes.
-// The reader owns the connection: it starts the writer with the first call, waits for it, and closes the socket.
+// for a while. The reader takes frames off the socket in order and makes each a call: it begins a row that has Begin and
+// decodes all others. The writer takes the calls in the same order, runs what has not run yet, and sends the answers.
+// Between them stands a queue that is bounded by count and by bytes. The reader owns the connection: it starts the writer
+// with the first call, waits for it, and closes the socket.
 //
 // Answers that are ready one behind the other leave with one write; none waits for one that is not.
 //

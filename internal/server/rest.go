@@ -43,19 +43,24 @@ func (c *conn) rest() {
 
 // rouse waits for the first byte if the connection rests, and gives it its buffer back. It returns why none will come.
 func (c *conn) rouse() error {
-	for c.resting {
+	if !c.resting {
+		return nil
+	}
+	err := c.awaitFirst()
+	c.in.restore(readBuffer) // with an error too: a goodbye reads
+	c.resting = false
+	c.touch() // what has come is read before the next rest
+	return err
+}
+
+// awaitFirst waits until there is something to read.
+func (c *conn) awaitFirst() error {
+	for {
 		if err := c.checkIdle(); err != nil {
 			return err
 		}
-		err := awaitBytes(c.raw)
-		switch {
-		case err == nil:
-			c.in.restore(readBuffer)
-			c.resting = false
-			c.touch() // what has come is read before the next rest
-		case !isTimeout(err):
+		if err := awaitBytes(c.raw); !isTimeout(err) {
 			return err
 		}
 	}
-	return nil
 }

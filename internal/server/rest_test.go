@@ -73,6 +73,7 @@ func TestNoRest(t *testing.T) {
 	t.Cleanup(open)
 	p := r.dial()
 	p.send(fetch(1))
+	until(t, "the connection is accepted", func() bool { return r.openConns() == 1 })
 	c := r.onlyConn(t)
 	until(t, "the request is there", func() bool { return c.unanswered.Load() > 0 })
 	rested := r.rested.Load()

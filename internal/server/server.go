@@ -223,15 +223,11 @@ func (s *Server) take(l *listener, socket net.Conn) {
 // on in another.
 func (s *Server) live(c *conn) {
 	s.serving.Go(func() {
-		rests := false
-		defer func() {
-			if rests {
-				s.live(c)
-			} else {
-				s.forget(c)
-			}
-		}()
-		rests = c.serve()
+		if c.serve() {
+			s.live(c)
+		} else {
+			s.forget(c)
+		}
 	})
 }
 
