@@ -120,6 +120,7 @@ type Dir struct {
 	loads        singleflight.Group
 	walkers      sync.Pool // of *walker, for their buffers
 	decompressor *record.Decompressor
+	reads        chan struct{} // holds one for each read of batch headers that is under way
 	lookups      chan struct{} // holds one for each batch that is in memory to be looked into
 	counters     counters
 	lastError    atomic.Pointer[writeError] // nil for none yet
@@ -149,7 +150,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	o.setDefaults()
 	d := &Dir{
 		path: path, log: o.Log.With().Str("dir", path).Logger(), logs: map[string]*Log{}, failed: map[string]bool{},
-		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor,
+		handles: newHandles(o.OpenFiles), decompressor: o.Decompressor, reads: make(chan struct{}, maxReads),
 		lookups: make(chan struct{}, min(runtime.GOMAXPROCS(0), runtime.NumCPU())), done: make(chan struct{}),
 	}
 	d.fs = &frugalFS{o.FS, d.handles}

@@ -29,7 +29,7 @@ func Inspect(path string, o Options) (*Inspection, error) {
 	o.setDefaults()
 	d := &Dir{
 		path: path, fs: readOnly{o.FS}, log: zerolog.Nop(), logs: map[string]*Log{}, lock: io.NopCloser(nil),
-		handles: newHandles(64), decompressor: record.NewDecompressor(o.DecompressLimit),
+		handles: newHandles(64), decompressor: record.NewDecompressor(o.DecompressLimit), reads: make(chan struct{}, maxReads),
 	}
 	d.walkers.New = func() any { return &walker{buf: make([]byte, walkerBlock)} }
 	info, err := d.fs.Stat(path)

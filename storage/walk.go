@@ -31,6 +31,18 @@ func (s *Segment) walk(f io.ReaderAt, pos, limit int64) *walker {
 	return w
 }
 
+// maxReads bounds the threads that look for batches in files at a time. Each may be at the disk, and the Go runtime ends a
+// process that comes to have ten thousand.
+const maxReads = 256
+
+// readAt fills b from a file, when it is its turn.
+func (d *Dir) readAt(f io.ReaderAt, b []byte, pos int64) error {
+	d.reads <- struct{}{}
+	_, err := f.ReadAt(b, pos)
+	<-d.reads
+	return err
+}
+
 func (w *walker) done() {
 	d := w.s.dir
 	*w = walker{buf: w.buf}
@@ -53,7 +65,7 @@ func (w *walker) peek() (record.Header, error) {
 	from := int(w.pos - w.at)
 	if w.pos < w.at || from+record.HeaderSize > w.have {
 		n := int(min(int64(len(w.buf)), w.limit-w.pos))
-		if _, err := w.f.ReadAt(w.buf[:n], w.pos); err != nil {
+		if err := w.s.dir.readAt(w.f, w.buf[:n], w.pos); err != nil {
 			w.have = 0
 			if errors.Is(err, io.EOF) {
 				return nil, w.s.corrupt(w.pos, w.least, fmt.Errorf("the file is shorter than the log: %w", io.ErrUnexpectedEOF))
@@ -91,7 +103,7 @@ func (w *walker) behindGap(h record.Header) (record.Header, error) {
 		head = w.buf[from:w.have]
 	} else {
 		head = make([]byte, record.HeaderSize)
-		if _, err := w.f.ReadAt(head, pos); err != nil {
+		if err := w.s.dir.readAt(w.f, head, pos); err != nil {
 			return h, nil // whoever needs that batch will be told
 		}
 	}

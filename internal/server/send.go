@@ -90,6 +90,16 @@ func (c *conn) sendOut() error {
 	return err
 }
 
+// maxReads bounds the threads that read files for answers at a time. Each may be at the disk, and the Go runtime ends a process
+// that comes to have ten thousand.
+const maxReads = 256
+
+// turns has room for as many as may be at it at a time.
+type turns chan struct{}
+
+func (t turns) take() { t <- struct{}{} }
+func (t turns) give() { <-t }
+
 // sender writes the parts of one answer.
 type sender struct {
 	conn     *conn
@@ -182,8 +192,11 @@ func (s *sender) chunk(c record.Chunk) error {
 		if err := s.makeRoom(c.Length); err != nil {
 			return err
 		}
+		s.conn.server.reads.take()
 		var err error
-		if s.gathered, err = c.AppendTo(s.gathered); errors.Is(err, io.ErrUnexpectedEOF) {
+		s.gathered, err = c.AppendTo(s.gathered)
+		s.conn.server.reads.give()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = fmt.Errorf("%w: %w", errCut, err)
 		}
 		return err
@@ -207,7 +220,7 @@ func (s *sender) sendfile(c record.Chunk) error {
 	}
 	for moved := 0; moved < c.Length; {
 		s.progress(0)
-		n, err := sendfile(s.conn.raw, from, c.Offset+int64(moved), min(c.Length-moved, sendfileMax))
+		n, err := sendfile(s.conn.server.reads, s.conn.raw, from, c.Offset+int64(moved), min(c.Length-moved, sendfileMax))
 		switch {
 		case err == nil && n == 0:
 			return fmt.Errorf("%w: %d bytes at %d, got %d", errCut, c.Length, c.Offset, moved)
@@ -228,7 +241,9 @@ func (s *sender) copy(c record.Chunk) error {
 	defer s.conn.server.buffers.put(buf)
 	for moved := 0; moved < c.Length; {
 		want := min(c.Length-moved, len(buf.b))
+		s.conn.server.reads.take()
 		n, err := c.File.ReadAt(buf.b[:want], c.Offset+int64(moved))
+		s.conn.server.reads.give()
 		switch {
 		case n == want:
 		case err == nil, errors.Is(err, io.EOF):

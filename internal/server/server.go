@@ -24,6 +24,7 @@ type Server struct {
 	work      *budget       // for answers, from the handling on. Who holds some of budget may wait for it, and never the reverse
 	prompt    *budget       // for bodies that have arrived, until they are begun
 	heavy     chan struct{} // holds one for each query that costs much and is being handled
+	reads     turns         // of those who read files for answers
 	buffers   buffers
 	admission admission
 	counts    connectionCounters
@@ -70,6 +71,7 @@ func New(config Config, apis []API, log zerolog.Logger) (*Server, error) {
 		prompt:    newBudget(max(config.MemoryBudget/4, promptBody)),
 		work:      newBudget(config.AnswerBudget),
 		heavy:     make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/2)),
+		reads:     make(turns, maxReads),
 		admission: admission{max: config.MaxConnections, maxPerIP: config.MaxConnectionsPerIP},
 		restAfter: restAfter,
 		rejects:   occasionally{interval: time.Second},

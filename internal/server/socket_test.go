@@ -106,6 +106,63 @@ func TestChunksArrive(t *testing.T) {
 	}
 }
 
+// However many answers come out of files at once, few threads are at the disk.
+func TestReadsAreBounded(t *testing.T) {
+	const clients, bound = 8, 2
+	for _, size := range []int{100, copySize} {
+		r := makeRig(t, Config{})
+		r.reads = make(turns, bound)
+		if err := r.Listen(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.serve()
+		t.Cleanup(r.finish)
+		disk := slowFile{arrived: make(chan struct{}), leave: make(chan struct{})}
+		r.stage.answer = func(context.Context, *Request) (Response, error) {
+			head := binary.BigEndian.AppendUint32(nil, uint32(size))
+			chunk := record.NewChunk(&disk, 0, size, nil, func() {})
+			return parts{[]protocol.Part{{Bytes: head}, {Chunk: chunk}}, nil, new(int)}, nil
+		}
+		for range clients {
+			p := r.connect()
+			p.read()
+			p.send(fetch(1))
+			defer func() { <-p.answers }()
+		}
+		for range bound {
+			<-disk.arrived
+		}
+		for range 1000 { // for one too many to come
+			runtime.Gosched()
+		}
+		go func() {
+			for range clients - bound {
+				<-disk.arrived
+			}
+		}()
+		close(disk.leave)
+		if most := disk.most.Load(); most > bound {
+			t.Errorf("%d reads of %d bytes at once, allowed are %d", most, size, bound)
+		}
+	}
+}
+
+// slowFile is a file on a disk that takes its time.
+type slowFile struct {
+	arrived, leave chan struct{}
+	inside, most   atomic.Int64
+}
+
+func (f *slowFile) ReadAt(b []byte, _ int64) (int, error) {
+	n := f.inside.Add(1)
+	for most := f.most.Load(); n > most && !f.most.CompareAndSwap(most, n); most = f.most.Load() {
+	}
+	f.arrived <- struct{}{}
+	<-f.leave
+	f.inside.Add(-1)
+	return len(b), nil
+}
+
 // unsendable is a connection that has no descriptor for sendfile.
 type unsendable struct{}
 
