@@ -119,14 +119,13 @@ func lastOf(producerID int64, all []*Addition) record.Header {
 // that could not be. The caller holds mu.
 func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) int {
 	now, appendTime := time.Now().UnixMilli(), int64(record.NoTimestamp)
-	var few [8]record.Batch
-	batches := few[:0]
-	for _, a := range all {
+	batches := make([]record.Batch, len(all))
+	for i, a := range all {
 		if config.TimestampType == record.LogAppendTime {
 			a.Batch.SetLogAppendTime(now)
 			appendTime = now
 		}
-		batches = append(batches, a.Batch)
+		batches[i] = a.Batch
 	}
 	base, next, err := p.log.Append(ctx, p.epoch, batches...)
 	start, _, _ := p.log.Bounds()

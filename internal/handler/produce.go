@@ -135,12 +135,14 @@ func (h *produce) append(work []addition) {
 	if len(work) > 1 {
 		defer h.gather()()
 	}
-	var few [8]partition.Addition
 	for len(work) > 0 {
-		to, all := work[0].to, few[:0]
-		n := 0
-		for ; n < len(work) && work[n].to == to; n++ {
-			all = append(all, partition.Addition{Batch: work[n].batch})
+		to, n := work[0].to, 1
+		for n < len(work) && work[n].to == to {
+			n++
+		}
+		all := make([]partition.Addition, n)
+		for i, w := range work[:n] {
+			all[i].Batch = w.batch
 		}
 		to.AppendAll(h.broker, -1, all, partition.Client)
 		for i, w := range work[:n] {
