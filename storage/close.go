@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"segue/storage/record"
@@ -78,7 +79,13 @@ func (l *Log) closeHot(end record.Offset) error {
 	}
 	j := l.dir.joint
 	doubt := j.doubt.Load()
-	return x.closeBy(l.hot.size.Load(), l.hot.maxTime.Load(), end, func(own func() error) error { return j.sync(doubt, own) })
+	err := x.closeBy(l.hot.size.Load(), l.hot.maxTime.Load(), end, func(own func() error) error { return j.sync(doubt, own) })
+	if errors.Is(err, errIndexOdd) {
+		// As on a full disk of a kind that has no room for a page either that is only changed.
+		l.hot.markOdd(x)
+		return nil
+	}
+	return err
 }
 
 // letGo makes every later call fail with ErrClosed and gives back all segments. Events hears of nothing any more once
