@@ -22,6 +22,17 @@ type Effects struct {
 	Records  []Record
 	Replies  []Reply   // held back until all that was applied before is committed
 	Deadline time.Time // when Expire wants to be called, at the latest; zero for never. It replaces the one before
+
+	// Producer, if set, has the records be one transactional batch of its own, by this producer.
+	Producer *Producer
+	// Sends are handed to Options.Send, in order, once all that was applied before is committed.
+	Sends []any
+}
+
+// Producer is a transactional producer: its id and its epoch.
+type Producer struct {
+	ID    int64
+	Epoch int16
 }
 
 // Machine is the state of one shard and the rules by which commands change it. One goroutine at a time calls it.
