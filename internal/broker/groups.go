@@ -230,3 +230,8 @@ func (o offline) Ended() error { return o.err }
 
 // LeaderEpoch implements coordinator.Log.
 func (offline) LeaderEpoch() int32 { return -1 }
+
+// AppendMarker implements coordinator.Log.
+func (o offline) AppendMarker(context.Context, int32, partition.Marker) (partition.Ack, error) {
+	return partition.Ack{}, o.err
+}

@@ -29,7 +29,7 @@ type Client struct {
 type Machine struct {
 	opts   Options
 	groups map[string]*group
-	timers timers
+	timers coordinator.Timers[expirer]
 	began  time.Time // what timers count from
 
 	expiry expirySweep
@@ -89,13 +89,13 @@ const firesAtOnce = 500
 func (m *Machine) Expire(now time.Time) coordinator.Effects {
 	m.begin(now)
 	for range firesAtOnce {
-		t := m.timers.first()
-		if t == nil || t.at > m.clock() {
+		t := m.timers.First()
+		if t == nil || t.At() > m.clock() {
 			break
 		}
-		m.timers.stop(t)
-		t.owner.expire(m)
-		if _, swept := t.owner.(sweep); swept {
+		m.timers.Stop(t)
+		t.Owner().expire(m)
+		if _, swept := t.Owner().(sweep); swept {
 			break // it has its own measure of what fits
 		}
 	}
@@ -130,8 +130,8 @@ func (m *Machine) begin(now time.Time) {
 func (m *Machine) end() coordinator.Effects {
 	fx := m.fx
 	m.fx = coordinator.Effects{}
-	if t := m.timers.first(); t != nil {
-		fx.Deadline = m.began.Add(time.Duration(t.at))
+	if t := m.timers.First(); t != nil {
+		fx.Deadline = m.began.Add(time.Duration(t.At()))
 	}
 	return fx
 }
@@ -148,9 +148,19 @@ func (m *Machine) clock() int64 { return int64(m.now.Sub(m.began)) }
 // millis is the time that is written into records: Unix milliseconds.
 func (m *Machine) millis() int64 { return m.now.UnixMilli() }
 
+// expirer is what owns a timer. expire is called when its time has come; the timer is not set any more then.
+type expirer interface {
+	expire(m *Machine)
+}
+
+type timer = coordinator.Timer[expirer]
+
+// millis32 is a timeout that requests and records carry as a number.
+func millis32(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }
+
 // set makes a timer ring after a time.
 func (m *Machine) set(t *timer, owner expirer, after time.Duration) {
-	m.timers.set(t, owner, m.clock()+int64(after))
+	m.timers.Set(t, owner, m.clock()+int64(after))
 }
 
 // code is the number of an error; nil is none.
