@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -62,7 +63,10 @@ func (g *guards) give(h record.Header, bumps bool, now int64) (Guard, bool) {
 	if g.byID == nil {
 		g.byID = make(map[int64]guarded)
 	}
-	g.last++
+	if g.last == 0 { // those of an earlier opening are not to be good now
+		g.last = Guard(rand.Uint64())
+	}
+	g.last = max(g.last+1, 1)
 	g.byID[id] = guarded{guard: g.last, epoch: h.ProducerEpoch(), lowest: h.BaseSequence(), bumps: bumps, since: now}
 	return g.last, true
 }
