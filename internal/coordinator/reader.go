@@ -22,6 +22,14 @@ func (r *Reader) span(n int) []byte {
 	return b
 }
 
+// Int8 reads a number.
+func (r *Reader) Int8() int8 {
+	if b := r.span(1); b != nil {
+		return int8(b[0])
+	}
+	return 0
+}
+
 // Int16 reads a number.
 func (r *Reader) Int16() int16 {
 	if b := r.span(2); b != nil {
