@@ -41,15 +41,14 @@ const (
 
 // give returns the guard of a producer: a new one if there is none for its epoch, none if there is one for a newer epoch, and
 // false if there is no room.
-func (g *guards) give(h record.Header, bumps bool, now int64) (Guard, bool) {
-	id := h.ProducerID()
+func (g *guards) give(id int64, want guarded, now int64) (Guard, bool) {
 	e, there := g.byID[id]
 	there = there && now-e.since < guardLife.Milliseconds()
 	switch {
-	case there && e.epoch > h.ProducerEpoch():
+	case there && e.epoch > want.epoch:
 		return 0, true
-	case there && e.epoch == h.ProducerEpoch():
-		e.lowest, e.since = min(e.lowest, h.BaseSequence()), now
+	case there && e.epoch == want.epoch:
+		e.lowest, e.since = min(e.lowest, want.lowest), now
 		g.byID[id] = e
 		return e.guard, true
 	}
@@ -67,7 +66,8 @@ func (g *guards) give(h record.Header, bumps bool, now int64) (Guard, bool) {
 		g.last = Guard(rand.Uint64())
 	}
 	g.last = max(g.last+1, 1)
-	g.byID[id] = guarded{guard: g.last, epoch: h.ProducerEpoch(), lowest: h.BaseSequence(), bumps: bumps, since: now}
+	want.guard, want.since = g.last, now
+	g.byID[id] = want
 	return g.last, true
 }
 
@@ -96,16 +96,24 @@ func (g *guards) expire(now int64) {
 // too many wait to be confirmed it is NOT_ENOUGH_REPLICAS, on which a producer tries again, and which Kafka answers when a
 // confirmation cannot be had.
 func (p *Partition) Guard(h record.Header, bumps bool) (g Guard, ask bool, err error) {
+	return p.guard(h.ProducerID(), guarded{epoch: h.ProducerEpoch(), lowest: h.BaseSequence(), bumps: bumps})
+}
+
+// GuardProducer is Guard for a partition of a coordinator's, whose batches carry no sequence numbers. Check takes the guard.
+func (p *Partition) GuardProducer(id int64, epoch int16) (g Guard, ask bool, err error) {
+	return p.guard(id, guarded{epoch: epoch, lowest: record.NoSequence})
+}
+
+func (p *Partition) guard(id int64, want guarded) (g Guard, ask bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.producers.byID[h.ProducerID()]
-	switch {
-	case known != nil && h.ProducerEpoch() < known.epoch:
-		return 0, false, staleEpoch(p.id, h, known.epoch)
-	case p.transactionOpen(h):
+	if err := p.checkEpoch(id, want.epoch); err != nil {
+		return 0, false, err
+	}
+	if p.transactionOpen(id, want.epoch) {
 		return 0, false, nil
 	}
-	g, ok := p.guards.give(h, bumps, time.Now().UnixMilli())
+	g, ok := p.guards.give(id, want, time.Now().UnixMilli())
 	if !ok {
 		return 0, false, refuse(kerr.NotEnoughReplicas, "append to %s: the transactions of %d producers wait to be confirmed, more than there may be",
 			p.id, mostGuards)
@@ -114,13 +122,47 @@ func (p *Partition) Guard(h record.Header, bumps bool) (g Guard, ask bool, err e
 	return g, true, nil
 }
 
+// CheckProducer says whether a transactional batch of a producer may be appended on behalf of a coordinator, which is the only
+// one that appends to the partition, markers included: so nothing comes between. The guard is GuardProducer's. The errors are
+// INVALID_PRODUCER_EPOCH and INVALID_TXN_STATE.
+func (p *Partition) CheckProducer(id int64, epoch int16, g Guard) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.checkEpoch(id, epoch); err != nil {
+		return err
+	}
+	if p.transactionOpen(id, epoch) {
+		return nil
+	}
+	_, err := p.checkGuard(id, epoch, g)
+	return err
+}
+
+// checkEpoch refuses a producer that another instance of it has followed. The caller holds mu.
+func (p *Partition) checkEpoch(id int64, epoch int16) error {
+	if known := p.producers.byID[id]; known != nil && epoch < known.epoch {
+		return staleEpoch(p.id, id, epoch, known.epoch)
+	}
+	return nil
+}
+
 // transactionOpen says whether a producer's transaction is open in its epoch. The caller holds mu.
-func (p *Partition) transactionOpen(h record.Header) bool {
-	if p.transactions.open[h.ProducerID()] == nil {
+func (p *Partition) transactionOpen(id int64, epoch int16) bool {
+	if p.transactions.open[id] == nil {
 		return false
 	}
-	known := p.producers.byID[h.ProducerID()]
-	return known != nil && known.epoch == h.ProducerEpoch()
+	known := p.producers.byID[id]
+	return known != nil && known.epoch == epoch
+}
+
+// checkGuard returns what a producer's guard stands for, INVALID_TXN_STATE if it is not good. The caller holds mu.
+func (p *Partition) checkGuard(id int64, epoch int16, g Guard) (guarded, error) {
+	e, there := p.guards.byID[id]
+	if g == 0 || !there || e.guard != g || e.epoch != epoch {
+		return e, refuse(kerr.InvalidTxnState,
+			"append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
+	}
+	return e, nil
 }
 
 // checkTransaction says whether a client's batch, which is no retry, has its place in the transactions: a transactional one
@@ -128,16 +170,17 @@ func (p *Partition) transactionOpen(h record.Header) bool {
 // holds mu.
 func (p *Partition) checkTransaction(h record.Header, g Guard) error {
 	id := h.ProducerID()
+	open := p.transactionOpen(id, h.ProducerEpoch())
 	switch {
 	case !h.IsTransactional() && p.transactions.open[id] != nil:
 		return refuse(kerr.InvalidTxnState, "append to %s: producer %d has a transaction open and the batch is not part of it", p.id, id)
-	case !h.IsTransactional(), p.transactionOpen(h):
+	case !h.IsTransactional(), open:
 		return nil
 	}
-	e, there := p.guards.byID[id]
+	e, err := p.checkGuard(id, h.ProducerEpoch(), g)
 	switch {
-	case g == 0 || !there || e.guard != g || e.epoch != h.ProducerEpoch():
-		return refuse(kerr.InvalidTxnState, "append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
+	case err != nil:
+		return err
 	case h.BaseSequence() > e.lowest:
 		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d appends to %s with sequence number %d, and has yet to write %d", id, p.id, h.BaseSequence(), e.lowest)
 	case e.bumps && h.BaseSequence() != 0 && p.producers.byID[id] == nil:

@@ -71,7 +71,7 @@ func (t *producers) check(id storage.Identity, h record.Header, from Origin) err
 	}
 	epoch := h.ProducerEpoch()
 	if epoch < p.epoch {
-		return staleEpoch(id, h, p.epoch)
+		return staleEpoch(id, h.ProducerID(), epoch, p.epoch)
 	}
 	if from != Client || p.epoch == record.NoProducerEpoch {
 		return nil
@@ -89,9 +89,8 @@ func (t *producers) check(id storage.Identity, h record.Header, from Origin) err
 }
 
 // staleEpoch refuses a batch of a producer that another instance of it has followed.
-func staleEpoch(id storage.Identity, h record.Header, seen int16) error {
-	return refuse(kerr.InvalidProducerEpoch,
-		"producer %d appends to %s at epoch %d, and epoch %d has been seen", h.ProducerID(), id, h.ProducerEpoch(), seen)
+func staleEpoch(id storage.Identity, producer int64, epoch, seen int16) error {
+	return refuse(kerr.InvalidProducerEpoch, "producer %d appends to %s at epoch %d, and epoch %d has been seen", producer, id, epoch, seen)
 }
 
 // find returns the remembered batch with exactly these sequence numbers.

@@ -50,7 +50,7 @@ func (m *Machine) applyOffset(key *coordinator.Reader, value []byte) error {
 
 // madeByCommits says whether nothing but commits ever made the group, and it has no offset left.
 func (g *group) madeByCommits() bool {
-	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets) == 0
+	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets)+len(g.undecided) == 0
 }
 
 func readOffset(b []byte) (*committed, error) {
