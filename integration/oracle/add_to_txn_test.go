@@ -50,7 +50,7 @@ func addedPartitions() []oneCase {
 			p.describes()
 			add(c, p.adding(u, 0))
 			p.describes()
-			readBack(c, t, 1)
+			readWith(c, 0, t, 0)
 		}},
 		{name: "partitions that are not there", api: kmsg.AddPartitionsToTxn, run: func(c *client) {
 			t, p := c.topic("t", 1), c.begun("p")

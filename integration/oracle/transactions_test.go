@@ -211,25 +211,31 @@ func (p *txn) producing(t topic, partition int32, list ...batch) *kmsg.ProduceRe
 // produces appends a batch, and adds its partition before if that is to be.
 func (p *txn) produces(t topic, partition int32, values ...string) {
 	p.t.Helper()
+	if code := p.produced(t, partition, values...); code != 0 {
+		p.t.Fatalf("a batch of %s is not taken: %v", p.id, codeName(code))
+	}
+}
+
+// produced is produces for who may be refused.
+func (p *txn) produced(t topic, partition int32, values ...string) (code int16) {
+	p.t.Helper()
 	if !p.implicit {
 		p.adds(t, partition)
 	}
 	resp := quietlySettled[*kmsg.ProduceResponse](p.client, p.producing(t, partition, p.batch(t, partition, values...)))
-	if code := resp.Topics[0].Partitions[0].ErrorCode; code != 0 {
-		p.t.Fatalf("a batch of %s is not taken: %v", p.id, codeName(code))
-	}
+	return resp.Topics[0].Partitions[0].ErrorCode
 }
 
 // tries shows what the producer's next batch is answered, which may be refused.
 func (p *txn) tries(t topic, partition int32, values ...string) {
 	p.t.Helper()
-	produced(p.client, p.producing(t, partition, p.batch(t, partition, values...)))
+	produce(p.client, p.producing(t, partition, p.batch(t, partition, values...)))
 }
 
-// produced shows in short what batches are answered: what else there is in an answer is the same without transactions.
-func produced(c *client, req *kmsg.ProduceRequest) {
+// produce shows in short what batches are answered: what else there is in an answer is the same without transactions.
+func produce(c *client, req *kmsg.ProduceRequest) {
 	c.t.Helper()
-	list := []any{}
+	list := []string{}
 	for _, rt := range settled[*kmsg.ProduceResponse](c, req).Topics {
 		name := c.names.text(rt.Topic)
 		if name == "" {
@@ -239,7 +245,7 @@ func produced(c *client, req *kmsg.ProduceRequest) {
 			list = append(list, fmt.Sprintf("%s-%d: %v at %d", strings.Trim(strings.TrimPrefix(name, "<id of "), ">"), p.Partition, codeName(p.ErrorCode), p.BaseOffset))
 		}
 	}
-	slices.SortFunc(list, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	slices.Sort(list)
 	c.steps[len(c.steps)-1].answer = list
 }
 
@@ -309,11 +315,13 @@ func (p *txn) describes() {
 // describeTransactions shows transactions in short.
 func describeTransactions(c *client, ids ...string) {
 	c.t.Helper()
-	req := describeTransactionsRequest(ids...)
-	list := []any{}
+	req, list := describeTransactionsRequest(ids...), []string{}
 	for _, is := range do[*kmsg.DescribeTransactionsResponse](c, req).TransactionStates {
 		producer, _ := c.names.known("producer", is.ProducerID)
 		text := fmt.Sprintf("%s: %v, %s epoch %d, %s since %v", c.names.text(is.TransactionalID), codeName(is.ErrorCode), producer, is.ProducerEpoch, is.State, c.names.time(is.StartTimestamp))
+		slices.SortFunc(is.Topics, func(a, b kmsg.DescribeTransactionsResponseTransactionStateTopic) int {
+			return strings.Compare(c.names.text(a.Topic), c.names.text(b.Topic)) // in any order
+		})
 		for _, rt := range is.Topics {
 			text += ", " + c.names.text(rt.Topic)
 			if slices.Sort(rt.Partitions); !strings.HasPrefix(rt.Topic, "__") {
@@ -322,6 +330,7 @@ func describeTransactions(c *client, ids ...string) {
 		}
 		list = append(list, text)
 	}
+	slices.Sort(list)
 	c.steps = append(c.steps, step{kmsg.NameForKey(req.Key()), list})
 }
 
@@ -359,11 +368,16 @@ func (p *txn) addsGroup(group string) {
 // commitsOffset commits an offset with the transaction.
 func (p *txn) commitsOffset(group string, t topic, offset int64) {
 	p.t.Helper()
-	p.addsGroup(group)
-	resp := quietlySettled[*kmsg.TxnOffsetCommitResponse](p.client, p.committing(group, t, offset))
-	if code := resp.Topics[0].Partitions[0].ErrorCode; code != 0 {
+	if code := p.committed(group, t, offset); code != 0 {
 		p.t.Fatalf("an offset of %s is not taken: %v", p.id, codeName(code))
 	}
+}
+
+// committed is commitsOffset for who may be refused.
+func (p *txn) committed(group string, t topic, offset int64) (code int16) {
+	p.t.Helper()
+	p.addsGroup(group)
+	return quietlySettled[*kmsg.TxnOffsetCommitResponse](p.client, p.committing(group, t, offset)).Topics[0].Partitions[0].ErrorCode
 }
 
 // readWith shows in short the records of a topic's partition 0 from an offset on, with an isolation level: 1 for what is

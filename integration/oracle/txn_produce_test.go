@@ -38,11 +38,11 @@ func producedIn() []oneCase {
 				p.adds(t, 0)
 			}
 			for _, b := range []batch{one, one, two, one} {
-				produced(c, p.producing(t, 0, b))
+				produce(c, p.producing(t, 0, b))
 			}
 			late := p.producing(t, 0, two)
 			p.ends(true)
-			produced(c, late)
+			produce(c, late)
 			p.describes()
 			readCommitted(c, t)
 		}},
@@ -72,7 +72,7 @@ func producedIn() []oneCase {
 			req := p.producing(t, 1, p.batch(t, 1, "a"))
 			req.Topics = append(req.Topics, p.producing(u, 0, p.batch(u, 0, "b")).Topics...)
 			req.Topics = append(req.Topics, p.producing(c.missing("none"), 0, p.batch(u, 5, "b")).Topics...)
-			produced(c, req)
+			produce(c, req)
 			p.describes()
 		}},
 		{name: "acks", api: kmsg.Produce, run: func(c *client) {
@@ -82,7 +82,7 @@ func producedIn() []oneCase {
 			}
 			req := p.producing(t, 0, p.batch(t, 0, "a"))
 			req.Acks = 1
-			produced(c, req)
+			produce(c, req)
 			req = p.producing(t, 0, p.batch(t, 0, "b"))
 			req.Acks = 0
 			c.tell(req)
@@ -160,7 +160,7 @@ func producedOddly() []oneCase {
 			b := p.batch(t, 0, "")
 			b.attrs |= control
 			b.values, b.whole = nil, []kmsg.Record{{Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}}}
-			produced(c, p.producing(t, 0, b))
+			produce(c, p.producing(t, 0, b))
 			readCommitted(c, t)
 		}},
 		{name: "two producers in a request", api: kmsg.Produce, from: from, run: func(c *client) {
@@ -171,7 +171,7 @@ func producedOddly() []oneCase {
 			}
 			req := p.producing(t, 0, p.batch(t, 0, "a"))
 			req.Topics = append(req.Topics, q.producing(t, 1, q.batch(t, 1, "b")).Topics...)
-			produced(c, req)
+			produce(c, req)
 			describeTransactions(c, p.id, q.id)
 		}},
 		{name: "no transactional id", api: kmsg.Produce, from: from, run: func(c *client) {
@@ -187,12 +187,12 @@ func producedOddly() []oneCase {
 				b.attrs = 0
 				return b
 			}
-			produced(c, p.producing(t, 0, plain(p.batch(t, 0, "a"))))
+			produce(c, p.producing(t, 0, plain(p.batch(t, 0, "a"))))
 			p.produces(t, 0, "b")
-			produced(c, p.producing(t, 0, plain(p.batch(t, 0, "c"))))
+			produce(c, p.producing(t, 0, plain(p.batch(t, 0, "c"))))
 			req := p.producing(u, 0, plain(p.batch(u, 0, "d")))
 			req.Topics = append(req.Topics, p.producing(t, 0, p.batch(t, 0, "e")).Topics...)
-			produced(c, req)
+			produce(c, req)
 			p.describes()
 		}},
 		{name: "a batch that is none", api: kmsg.Produce, from: from, run: func(c *client) {
@@ -202,9 +202,9 @@ func producedOddly() []oneCase {
 			}
 			b := p.batch(t, 0, "a")
 			b.spoil = flip(17)
-			produced(c, p.producing(t, 0, b))
+			produce(c, p.producing(t, 0, b))
 			b.spoil = nil
-			produced(c, p.producing(t, 0, b))
+			produce(c, p.producing(t, 0, b))
 			p.ends(true)
 			readCommitted(c, t)
 		}},

@@ -12,61 +12,64 @@ func txnTimeoutScenario() scenario {
 	return scenario{name: "txn_timeout", settings: transactionSettings, cases: timedOut()}
 }
 
-// overdue is a producer whose transaction was aborted since its time was over.
-func overdue(c *client, t topic) *txn {
+// overdue is a producer whose transaction was aborted since its time was over, after it has written something about a topic:
+// write returns an error code if the time was over before that.
+func overdue(c *client, write func(p *txn, t topic) (code int16)) (*txn, topic) {
 	c.t.Helper()
-	p := c.begunFor("p", 10*time.Millisecond)
-	p.produces(t, 0, "a")
-	p.awaitState("CompleteAbort")
-	return p
+	for timeout := 20 * time.Millisecond; timeout < patience; timeout *= 3 {
+		t, p := c.topic("t", 2), c.begunFor("p", timeout)
+		code := write(p, t)
+		p.awaitState("CompleteAbort")
+		if code == 0 {
+			return p, t
+		}
+		delete(c.names.labels, label{"producer", p.producer}) // nobody hears of it
+	}
+	c.t.Fatal("whatever the timeout, it is over before something is written")
+	return nil, topic{}
 }
+
+// aRecord writes a record to a topic's partition 0.
+func aRecord(p *txn, t topic) int16 { return p.produced(t, 0, "a") }
 
 func timedOut() []oneCase {
 	return []oneCase{
 		{name: "the end", api: kmsg.EndTxn, run: func(c *client) {
-			t := c.topic("t", 1)
 			for _, commit := range []bool{true, false} {
-				p := overdue(c, t)
+				p, t := overdue(c, aRecord)
 				p.describes()
 				p.triesToEnd(commit)
+				readCommitted(c, t)
 			}
-			readCommitted(c, t)
 		}},
 		{name: "a batch", api: kmsg.Produce, from: 11, run: func(c *client) {
-			t := c.topic("t", 2)
-			p := overdue(c, t)
+			p, t := overdue(c, aRecord)
 			p.tries(t, 0, "b")
 			p.tries(t, 1, "b")
 			p.describes()
 		}},
 		{name: "a partition", api: kmsg.AddPartitionsToTxn, run: func(c *client) {
-			t := c.topic("t", 1)
-			add(c, overdue(c, t).adding(t, 0))
+			p, t := overdue(c, aRecord)
+			add(c, p.adding(t, 0))
 		}},
 		{name: "a group", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
-			g, p := c.group("g"), overdue(c, c.topic("t", 1))
-			settled[*kmsg.AddOffsetsToTxnResponse](c, p.addingOffsets(g))
+			p, _ := overdue(c, aRecord)
+			settled[*kmsg.AddOffsetsToTxnResponse](c, p.addingOffsets(c.group("g")))
 		}},
 		{name: "offsets", api: kmsg.TxnOffsetCommit, run: func(c *client) {
-			g, t, p := c.group("g"), c.topic("t", 1), c.begunFor("p", 10*time.Millisecond)
-			p.addsGroup(g)
-			if p.implicit {
-				commitWith(c, p.committing(g, t, 1))
-			}
-			p.awaitState("CompleteAbort")
-			commitWith(c, p.committing(g, t, 2))
+			g := c.group("g")
+			p, t := overdue(c, func(p *txn, t topic) int16 { return p.committed(g, t, 5) })
+			commitWith(c, p.committing(g, t, 6))
 			showStable(c, g, t, 0)
 		}},
 		{name: "the next beginning", api: kmsg.InitProducerID, run: func(c *client) {
-			t := c.topic("t", 1)
-			p := overdue(c, t)
+			p, t := overdue(c, aRecord)
 			if c.version >= 3 {
 				req := p.initRequest()
 				req.ProducerID, req.ProducerEpoch = p.producer, p.epoch
 				settled[*kmsg.InitProducerIDResponse](c, req)
 			}
 			p.has(settled[*kmsg.InitProducerIDResponse](c, p.initRequest()))
-			p.begins(time.Minute)
 			p.produces(t, 0, "b")
 			p.ends(true)
 			readCommitted(c, t)

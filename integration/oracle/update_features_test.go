@@ -9,11 +9,15 @@ import (
 // updateFeaturesScenario is about transaction.version, which clients ask for to know how to speak.
 func updateFeaturesScenario() scenario {
 	const name = "transaction.version"
-	show := func(c *client) {
+	versions := func(c *client) *kmsg.ApiVersionsResponse {
 		c.t.Helper()
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.ClientSoftwareName, req.ClientSoftwareVersion = "oracle", "1"
-		c.show(req, features(do[*kmsg.ApiVersionsResponse](c, req), name))
+		return do[*kmsg.ApiVersionsResponse](c, req)
+	}
+	show := func(c *client) {
+		c.t.Helper()
+		c.steps = append(c.steps, step{"transaction.version", finalized(versions(c))})
 	}
 	// update updates transaction.version, and shows it once the broker has heard of it.
 	update := func(c *client, level int16, kind int8, changes ...func(*kmsg.UpdateFeaturesRequest)) {
@@ -70,11 +74,10 @@ func updateFeaturesScenario() scenario {
 			c.level(2)
 		}},
 		{name: "what is told", api: kmsg.ApiVersions, from: 3, run: func(c *client) {
-			c.level(2)
-			show(c)
-			c.level(0)
-			show(c)
-			c.level(2)
+			for _, level := range []int16{2, 1, 0, 2} {
+				c.level(level)
+				c.show(kmsg.NewPtrApiVersionsRequest(), features(versions(c), name))
+			}
 		}},
 	}}
 }
