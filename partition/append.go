@@ -30,8 +30,12 @@ func (p *Partition) Append(ctx context.Context, epoch int32, b record.Batch, fro
 // Addition is a batch that is to be appended, and what became of it: what Append returns.
 type Addition struct {
 	Batch record.Batch
+	// Guard is what a client's transactional batch needs unless its transaction is open in the partition.
+	Guard Guard
 	Ack   Ack
 	Err   error
+
+	marker Marker // that the batch holds, if it is a control batch
 }
 
 // AppendAll does to several batches, in order, what Append does to one, with as few writes as may be. Each has the outcome
@@ -77,13 +81,13 @@ func (p *Partition) fresh(all []*Addition, from Origin) int {
 			continue
 		}
 		if before := lastOf(h.ProducerID(), all[:n]); before != nil {
-			if h.ProducerEpoch() == before.ProducerEpoch() && h.BaseSequence() >= 0 &&
-				h.BaseSequence() == record.SequenceAfter(before.LastSequence(), 1) {
+			if h.ProducerEpoch() == before.ProducerEpoch() && h.IsTransactional() == before.IsTransactional() &&
+				h.BaseSequence() >= 0 && h.BaseSequence() == record.SequenceAfter(before.LastSequence(), 1) {
 				continue
 			}
 			return n
 		}
-		original, err := p.producers.check(p.id, h, from)
+		original, err := p.check(h, a.Guard, from)
 		switch {
 		case err == nil && original == nil:
 			continue
@@ -127,7 +131,9 @@ func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) 
 		}
 		batches[i] = a.Batch
 	}
+	steps := p.foretell(all, now)
 	base, next, err := p.log.Append(ctx, p.epoch, batches...)
+	p.takeBack(steps, next)
 	start, _, _ := p.log.Bounds()
 	for i, a := range all {
 		if base == next {
@@ -136,12 +142,78 @@ func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) 
 			return i + 1
 		}
 		base = a.Batch.NextOffset()
-		p.producers.apply(a.Batch.Header, now)
+		p.producers.apply(a.Batch.Header, a.marker.CoordinatorEpoch, now)
+		if a.Batch.IsTransactional() {
+			p.guards.end(a.Batch.ProducerID())
+		}
 		p.counters.wrote(a.Batch)
 		p.fallBehind(int64(a.Batch.Size()), now)
 		a.Ack = Ack{Base: a.Batch.BaseOffset(), Next: base, AppendTime: appendTime, LogStart: start, partition: p}
 	}
 	return len(all)
+}
+
+// foretell has readers of committed data know what is about to be written at the log end: transactions that begin, and one
+// that a marker ends. It returns the steps that change anything. The caller holds mu.
+func (p *Partition) foretell(all []*Addition, now int64) (steps []step) {
+	var at record.Offset
+	for i, a := range all {
+		h := a.Batch.Header
+		if i == 0 {
+			_, _, at = p.log.Bounds()
+		}
+		base := at
+		at += record.Offset(h.LastOffsetDelta()) + 1
+		if !h.IsTransactional() {
+			continue
+		}
+		s := step{producerID: h.ProducerID(), base: base, last: at - 1, now: now}
+		if h.IsControl() {
+			s.marker = a.marker.kind()
+		}
+		if p.transactions.apply(s) {
+			steps = append(steps, s)
+		}
+	}
+	if steps != nil {
+		start, _, _ := p.log.Bounds()
+		p.transactions.settle(start, record.Offset(p.high.Load()))
+		p.isolation.Store(p.transactions.view())
+	}
+	return steps
+}
+
+// takeBack undoes the steps of batches that were not written: those that end above next. The caller holds mu.
+func (p *Partition) takeBack(steps []step, next record.Offset) {
+	changed := false
+	for _, s := range slices.Backward(steps) {
+		if s.last >= next {
+			p.transactions.undo(s)
+			changed = true
+		}
+	}
+	if changed {
+		p.isolation.Store(p.transactions.view())
+	}
+}
+
+// check says what a batch of a producer with an id is: new data (nil, nil), a retry of one that was written (which), or
+// one that may not be written (an error). The caller holds mu.
+func (p *Partition) check(h record.Header, g Guard, from Origin) (*written, error) {
+	known := p.producers.byID[h.ProducerID()]
+	if from == Client {
+		if known != nil && h.ProducerEpoch() == known.epoch {
+			if w := known.find(h.BaseSequence(), h.LastSequence()); w != nil {
+				return w, nil
+			}
+		}
+		if known == nil || h.ProducerEpoch() >= known.epoch {
+			if err := p.checkTransaction(h, g); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, p.producers.check(p.id, h, from)
 }
 
 // mayAppend says why there can be no append, if so. The caller holds mu.

@@ -1,12 +1,15 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"time"
 
 	"segue/storage"
 	"segue/storage/record"
@@ -17,7 +20,7 @@ const checkpointName = "partition"
 
 // checkpointVersion is the first byte of a checkpoint's state. Another version is as good as no checkpoint: the log is
 // replayed from its start.
-const checkpointVersion = 2
+const checkpointVersion = 3
 
 // state is what a partition folds out of its log: a pure function of the batches' headers and of the markers of
 // transactions, but for the times at which producers were last active.
@@ -30,12 +33,19 @@ type state struct {
 	highest int32
 }
 
-// apply takes in the header of a batch that is in the log, and what marker is in it.
-func (s *state) apply(h record.Header, m marker, now int64) {
+// apply takes in the header of a batch that is in the log, and the marker that is in it, if there is one.
+func (s *state) apply(h record.Header, m Marker, kind marker, now int64) {
 	s.highest = max(s.highest, h.LeaderEpoch())
 	s.epochs = s.epochs.assign(h.LeaderEpoch(), h.BaseOffset())
-	s.producers.apply(h, now)
-	s.transactions.apply(h, m)
+	s.producers.apply(h, m.CoordinatorEpoch, now)
+	if step, takes := stepOf(h, kind, now); takes && s.transactions.apply(step) {
+		s.transactions.settle(0, h.NextOffset())
+	}
+}
+
+// expire forgets producers that have not written for a time.
+func (s *state) expire(now int64, expiry time.Duration) {
+	s.producers.expire(now, expiry, s.transactions.open)
 }
 
 // encode writes the state as a checkpoint holds it: the version, the epochs, the producers, the open and the aborted
@@ -52,6 +62,7 @@ func (s *state) encode() []byte {
 	for id, p := range s.producers.byID {
 		b = binary.AppendVarint(b, id)
 		b = binary.AppendVarint(b, int64(p.epoch))
+		b = binary.AppendVarint(b, int64(p.coordinatorEpoch))
 		b = binary.AppendVarint(b, p.active)
 		b = binary.AppendUvarint(b, uint64(p.known))
 		for _, w := range p.batches[:p.known] {
@@ -63,26 +74,27 @@ func (s *state) encode() []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.transactions.open)))
 	for id, txn := range s.transactions.open {
-		b = appendTransaction(b, id, txn.first, txn.last)
+		b = binary.AppendVarint(b, id)
+		b = binary.AppendVarint(b, int64(txn.first))
+		b = binary.AppendVarint(b, txn.since)
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.transactions.aborted)))
 	for _, a := range s.transactions.aborted {
-		b = appendTransaction(b, a.producerID, a.first, a.last)
+		b = binary.AppendVarint(b, a.producerID)
+		b = binary.AppendVarint(b, int64(a.first))
+		b = binary.AppendVarint(b, int64(a.last))
+		b = binary.AppendVarint(b, int64(a.stable))
 	}
 	return b
 }
 
-func appendTransaction(b []byte, id int64, first, last record.Offset) []byte {
-	b = binary.AppendVarint(b, id)
-	b = binary.AppendVarint(b, int64(first))
-	return binary.AppendVarint(b, int64(last))
-}
-
-// Fewest bytes that an epoch, a producer and a transaction take, to hold a count against the bytes that are there.
+// Fewest bytes that an epoch, a producer, an open and an aborted transaction take, to hold a count against the bytes that
+// are there.
 const (
-	minEpochBytes       = 2
-	minProducerBytes    = 4
-	minTransactionBytes = 3
+	minEpochBytes    = 2
+	minProducerBytes = 5
+	minOpenBytes     = 3
+	minAbortedBytes  = 4
 )
 
 var errBadCheckpoint = errors.New("bad checkpoint")
@@ -106,7 +118,11 @@ func (s *state) decode(b []byte) error {
 	}
 	for range count {
 		id := d.int(0, math.MaxInt64)
-		p := &producer{epoch: int16(d.int(math.MinInt16, math.MaxInt16)), active: d.int(math.MinInt64, math.MaxInt64)}
+		p := &producer{
+			epoch:            int16(d.int(math.MinInt16, math.MaxInt16)),
+			coordinatorEpoch: int32(d.int(-1, math.MaxInt32)),
+			active:           d.int(math.MinInt64, math.MaxInt64),
+		}
 		p.known = uint8(d.uint(window))
 		for i := range p.known {
 			p.batches[i] = written{
@@ -118,21 +134,7 @@ func (s *state) decode(b []byte) error {
 		}
 		s.producers.byID[id] = p
 	}
-	open := d.count(minTransactionBytes)
-	if open > 0 {
-		s.transactions.open = make(map[int64]openTxn, open)
-	}
-	for range open {
-		a := d.transaction()
-		s.transactions.open[a.producerID] = openTxn{a.first, a.last}
-	}
-	for range d.count(minTransactionBytes) {
-		a := d.transaction()
-		if n := len(s.transactions.aborted); n > 0 && s.transactions.aborted[n-1].last >= a.last {
-			d.bad = true
-		}
-		s.transactions.aborted = append(s.transactions.aborted, a)
-	}
+	open := d.transactions(&s.transactions)
 	switch {
 	case d.bad:
 		return fmt.Errorf("%w: a number is cut short or out of range", errBadCheckpoint)
@@ -144,12 +146,32 @@ func (s *state) decode(b []byte) error {
 	return nil
 }
 
-// transaction reads what appendTransaction has written.
-func (d *decoder) transaction() (a abortedTxn) {
-	a.producerID = d.int(0, math.MaxInt64)
-	a.first = record.Offset(d.int(0, math.MaxInt64))
-	a.last = record.Offset(d.int(int64(a.first), math.MaxInt64))
-	return a
+// transactions reads the open and the aborted transactions, and returns how many open ones there are to be.
+func (d *decoder) transactions(t *transactions) (open int) {
+	open = d.count(minOpenBytes)
+	if open > 0 {
+		t.open = make(map[int64]*transaction, open)
+	}
+	for range open {
+		id := d.int(0, math.MaxInt64)
+		txn := newTransaction(record.Offset(d.int(0, math.MaxInt64)), d.int(math.MinInt64, math.MaxInt64))
+		t.open[id] = txn
+		t.undecided = append(t.undecided, txn)
+	}
+	slices.SortFunc(t.undecided, func(a, b *transaction) int { return cmp.Compare(a.first, b.first) })
+	for i := range len(t.undecided) - 1 {
+		d.bad = d.bad || t.undecided[i].first == t.undecided[i+1].first
+	}
+	for range d.count(minAbortedBytes) {
+		a := abortedTxn{producerID: d.int(0, math.MaxInt64), first: record.Offset(d.int(0, math.MaxInt64))}
+		a.last = record.Offset(d.int(int64(a.first), math.MaxInt64-1))
+		a.stable = record.Offset(d.int(0, int64(a.last)+1))
+		if n := len(t.aborted); n > 0 && t.aborted[n-1].last >= a.last {
+			d.bad = true
+		}
+		t.aborted = append(t.aborted, a)
+	}
+	return open
 }
 
 // decoder reads numbers. After the first that is not there or out of range, bad is set and all further ones are 0.
@@ -218,30 +240,13 @@ func (s *state) replay(ctx context.Context, log Log, from, end record.Offset, no
 func (s *state) replayChunk(scan *scanner, c record.Chunk, now int64) (next record.Offset, err error) {
 	var failed error
 	next, err = scan.headers(c, func(h record.Header, at int64) {
-		end := noMarker
+		m, kind := Marker{CoordinatorEpoch: -1}, noMarker
 		if h.IsControl() && failed == nil {
-			end, failed = readMarker(c, at, h.Size())
+			m, kind, failed = readMarker(c, at, h.Size())
 		}
-		s.apply(h, end, now)
+		s.apply(h, m, kind, now)
 	})
 	return next, errors.Join(err, failed)
-}
-
-// readMarker reads the control batch at a position of a chunk's file. An error is that of reading: a batch that cannot be
-// understood is no marker, so its transaction stays open.
-func readMarker(c record.Chunk, at int64, size int) (marker, error) {
-	if size > maxScanRead {
-		return noMarker, nil // a marker has some 80 bytes
-	}
-	buf := make([]byte, size)
-	if _, err := c.File.ReadAt(buf, at); err != nil && err != io.EOF {
-		return noMarker, fmt.Errorf("read a transaction marker: %w", err)
-	}
-	b, _, err := record.Parse(buf)
-	if err != nil {
-		return noMarker, nil
-	}
-	return markerIn(b), nil
 }
 
 // behindDamage finds the first offset behind a damaged stretch that begins at or below from: by doubling steps to one

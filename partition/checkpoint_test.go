@@ -35,16 +35,18 @@ func someState(seed uint64) *state {
 			if err != nil {
 				panic(err) // the test's own mistake
 			}
-			s.producers.apply(batch.Header, r.Int64N(1<<45))
+			s.producers.apply(batch.Header, r.Int32N(9)-1, r.Int64N(1<<45))
 		}
 	}
 	for i := range r.IntN(4) {
 		first := record.Offset(r.Int64N(1 << 40))
-		s.transactions.aborted = append(s.transactions.aborted, abortedTxn{r.Int64(), first, first + record.Offset(i)<<41})
+		s.transactions.aborted = append(s.transactions.aborted, abortedTxn{r.Int64(), first, first + record.Offset(i)<<41, first})
 		if s.transactions.open == nil {
-			s.transactions.open = map[int64]openTxn{}
+			s.transactions.open = map[int64]*transaction{}
 		}
-		s.transactions.open[r.Int64()] = openTxn{first, first + 3}
+		txn := newTransaction(record.Offset(i)<<40, r.Int64N(1<<45))
+		s.transactions.open[r.Int64()] = txn
+		s.transactions.undecided = append(s.transactions.undecided, txn)
 	}
 	return s
 }
@@ -78,18 +80,20 @@ func TestCheckpointRefused(t *testing.T) {
 	}{
 		{"empty", nil},
 		{"another version", []byte{1, 0, 0, 0, 0}},
-		{"more epochs than bytes", []byte{2, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}},
-		{"more producers than bytes", []byte{2, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
-		{"epochs that go back", []byte{2, 2, 4, 4, 2, 8, 0}},
-		{"epochs at one offset", []byte{2, 2, 2, 4, 4, 4, 0}},
-		{"a negative epoch", []byte{2, 1, 1, 0, 0}},
-		{"six batches", append([]byte{2, 0, 1, 2, 0, 0, 6}, make([]byte, 24)...)},
-		{"a producer twice", []byte{2, 0, 2, 2, 0, 0, 0, 2, 0, 0, 0}},
-		{"a transaction that ends before it begins", []byte{2, 0, 0, 1, 2, 8, 4, 0}},
-		{"a producer with two open transactions", []byte{2, 0, 0, 2, 2, 4, 8, 2, 4, 8, 0}},
-		{"markers that go back", []byte{2, 0, 0, 0, 2, 2, 4, 8, 4, 4, 6}},
-		{"more transactions than bytes", []byte{2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
-		{"a negative producer id", []byte{2, 0, 1, 1, 0, 0, 0}},
+		{"more epochs than bytes", []byte{3, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}},
+		{"more producers than bytes", []byte{3, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
+		{"epochs that go back", []byte{3, 2, 4, 4, 2, 8, 0}},
+		{"epochs at one offset", []byte{3, 2, 2, 4, 4, 4, 0}},
+		{"a negative epoch", []byte{3, 1, 1, 0, 0}},
+		{"six batches", append([]byte{3, 0, 1, 2, 0, 0, 0, 6}, make([]byte, 24)...)},
+		{"a producer twice", []byte{3, 0, 2, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0}},
+		{"an aborted transaction that ends before it begins", []byte{3, 0, 0, 0, 1, 2, 8, 4, 4}},
+		{"one that others were undecided behind", []byte{3, 0, 0, 0, 1, 2, 4, 8, 12}},
+		{"a producer with two open transactions", []byte{3, 0, 0, 2, 2, 4, 8, 2, 6, 8, 0}},
+		{"two transactions that begin at one offset", []byte{3, 0, 0, 2, 2, 4, 8, 4, 4, 8, 0}},
+		{"markers that go back", []byte{3, 0, 0, 0, 2, 2, 4, 8, 4, 4, 4, 6, 4}},
+		{"more transactions than bytes", []byte{3, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}},
+		{"a negative producer id", []byte{3, 0, 1, 1, 0, 0, 0, 0, 0, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -104,7 +108,7 @@ func FuzzCheckpoint(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(someState(seed).encode())
 	}
-	f.Add([]byte{2, 0, 0, 0, 0})
+	f.Add([]byte{3, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s state
 		if s.decode(b) != nil {

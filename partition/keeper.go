@@ -30,7 +30,7 @@ func (k *keeper) Keep(b record.Batch) storage.Verdict {
 	if b.ProducerID() < 0 {
 		return storage.KeepLatest
 	}
-	if b.IsTransactional() && !b.IsControl() && p.transactions.isAborted(b.Header) {
+	if b.IsTransactional() && !b.IsControl() && p.isolation.Load().isAborted(b.Header) {
 		return storage.DropAll
 	}
 	p.mu.Lock()

@@ -187,12 +187,6 @@ func (m *Manager) fill(ctx context.Context, s *slot, epoch int32, c *Config) err
 	if !closed {
 		p, err = open(ctx, m.store, s.id, epoch, c, m.options.Codecs, m.hooks)
 	}
-	if p != nil && p.OpenTransactions() > 0 {
-		o := p.Offsets()
-		m.options.Log.Warn().Str("partition", s.id.String()).Int("transactions", p.OpenTransactions()).
-			Int64("last_stable_offset", int64(o.LastStable)).Int64("high_watermark", int64(o.HighWatermark)).
-			Msg("the log was brought here with transactions that are open; readers of committed data get no further than the first of them")
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.partition, s.err = p, err

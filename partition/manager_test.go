@@ -507,7 +507,7 @@ func TestOpenWithBadCheckpoint(t *testing.T) {
 			if p, err = partition.Open(ctx, store, theID, 2, testConfig(), codecs()); err != nil {
 				t.Fatal(err)
 			}
-			if got := fmt.Sprint(p.Producers()); got != "[{0 0 2 1}]" {
+			if got := fmt.Sprint(p.Producers()); got != "[{0 0 2 1 -1 -1}]" {
 				t.Errorf("producers are %s", got)
 			}
 			if e := p.EpochEnd(1); e != (partition.EpochEnd{Epoch: 1, End: 3}) {
@@ -523,7 +523,7 @@ func TestOpenWithBadCheckpoint(t *testing.T) {
 			if p, err = partition.Open(ctx, store, theID, 3, testConfig(), codecs()); err != nil {
 				t.Fatal(err)
 			}
-			if got := fmt.Sprint(p.Producers()); got != "[{0 0 122 1}]" {
+			if got := fmt.Sprint(p.Producers()); got != "[{0 0 122 1 -1 -1}]" {
 				t.Errorf("producers are %s after the log has grown", got)
 			}
 			if e := p.EpochEnd(1); e != (partition.EpochEnd{Epoch: 1, End: 3}) {

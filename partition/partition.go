@@ -25,18 +25,21 @@ type Partition struct {
 	config atomic.Pointer[Config]
 	// epochs is the history of leader epochs, this one's included. It is not written to after Open.
 	epochs epochs
-	// transactions are those of a log that was brought from Kafka. It is not written to after Open.
-	transactions transactions
+	// isolation is what readers of committed data have to know; nil while there is nothing. It is published before the
+	// batches are written that it tells of, and loaded after the high watermark.
+	isolation atomic.Pointer[isolation]
 
 	high   atomic.Int64           // the high watermark, as the log has announced it
 	failed atomic.Pointer[string] // why the log has failed; nil while it has not
 	ready  atomic.Bool            // what is known of the log is up to its end, and log is set
 	closed atomic.Bool
 
-	// mu is the append lock. It guards producers and draining.
-	mu        sync.Mutex
-	producers producers
-	draining  bool // closing: no more appends
+	// mu is the append lock. It guards what follows.
+	mu           sync.Mutex
+	producers    producers
+	transactions transactions
+	guards       guards
+	draining     bool // closing: no more appends
 
 	waiters waiters
 
@@ -113,9 +116,10 @@ func (p *Partition) recover(ctx context.Context) error {
 			p.epoch, last, storage.ErrStaleEpoch)
 	}
 	s.epochs = s.epochs.assign(p.epoch, end)
-	s.producers.expire(now, p.config.Load().ProducerExpiry)
-	s.transactions.forget(start)
+	s.expire(now, p.config.Load().ProducerExpiry)
+	s.transactions.settle(start, committed)
 	p.epochs, p.producers, p.transactions, p.saved = s.epochs, s.producers, s.transactions, at
+	p.isolation.Store(p.transactions.view())
 	p.counters.producers.Store(int64(len(s.producers.byID)))
 	if err == nil && covered > end {
 		// The checkpoint tells of batches that a power cut took (which can be where flush.messages is above 1). It
@@ -204,12 +208,9 @@ func (p *Partition) Offsets() Offsets {
 	start, _, end := p.log.Bounds()
 	// The bounds are younger than the mark, and only committed records are ever deleted.
 	high = max(high, start)
-	return Offsets{LogStart: start, LastStable: p.transactions.stable(start, high), HighWatermark: high, LogEnd: max(end, high), LeaderEpoch: p.epoch}
+	stable := p.isolation.Load().stable(start, high)
+	return Offsets{LogStart: start, LastStable: stable, HighWatermark: high, LogEnd: max(end, high), LeaderEpoch: p.epoch}
 }
-
-// OpenTransactions returns how many transactions the log holds that nothing has ended. Readers of committed data get no
-// further than the first of them.
-func (p *Partition) OpenTransactions() int { return len(p.transactions.open) }
 
 // Configure changes the partition's configuration, for appends that begin from now on.
 func (p *Partition) Configure(c Config) { p.configure(&c) }
@@ -226,7 +227,7 @@ func (p *Partition) Size() int64 { return p.log.Size() }
 func (p *Partition) Producers() []ProducerState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.producers.states()
+	return p.producers.states(p.transactions.open)
 }
 
 // expireProducers forgets the producers whose time is up.
@@ -236,7 +237,9 @@ func (p *Partition) expireProducers() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.producers.expire(time.Now().UnixMilli(), p.config.Load().ProducerExpiry)
+	now := time.Now().UnixMilli()
+	p.producers.expire(now, p.config.Load().ProducerExpiry, p.transactions.open)
+	p.guards.expire(now)
 	p.counters.producers.Store(p.producers.count())
 }
 
@@ -251,11 +254,13 @@ func (p *Partition) Checkpoint(ctx context.Context) error {
 	defer func() { <-p.turn }()
 
 	p.mu.Lock()
-	_, _, end := p.log.Bounds()
+	start, _, end := p.log.Bounds()
 	if end == max(p.saved, 0) {
 		p.mu.Unlock()
 		return nil
 	}
+	p.transactions.settle(start, record.Offset(p.high.Load()))
+	p.isolation.Store(p.transactions.view())
 	s := state{epochs: p.epochs, producers: p.producers, transactions: p.transactions}
 	encoded, behind, now := s.encode(), p.behind.Load(), time.Now().UnixMilli()
 	p.mu.Unlock()

@@ -34,9 +34,11 @@ type owed struct {
 
 // producer is what the table knows of one producer id.
 type producer struct {
-	epoch   int16
-	known   uint8 // how many of batches are in use
-	batches [window]written
+	epoch int16
+	known uint8 // how many of batches are in use
+	// coordinatorEpoch is the largest of the transaction coordinators that have ended its transactions, -1 for none.
+	coordinatorEpoch int32
+	batches          [window]written
 	// active is when this broker last took a batch of the producer's, in Unix milliseconds. Kafka counts from the
 	// timestamp of the batch, which under CreateTime is whatever its producer says: one that writes old events would
 	// be forgotten while it is at it, and its next retry be taken for new data.
@@ -53,44 +55,42 @@ type written struct {
 
 func (w written) first() record.Offset { return w.last - record.Offset(w.delta) }
 
-// check says what a batch of a producer with an id is: new data (nil, nil), a retry of one that was written (which), or
-// out of its turn (an error), by the rules of Kafka's ProducerStateEntry.findDuplicateBatch and ProducerAppendInfo.
-// Coordinators number no batches; for theirs only the epoch counts. It changes nothing.
-func (t *producers) check(id storage.Identity, h record.Header, from Origin) (*written, error) {
+// check says whether a batch of a producer with an id, which is no retry, comes in its turn, by the rules of Kafka's
+// ProducerAppendInfo. Coordinators number no batches; for theirs only the epoch counts. It changes nothing.
+func (t *producers) check(id storage.Identity, h record.Header, from Origin) error {
 	p := t.byID[h.ProducerID()]
 	if p == nil {
 		// Nothing is known of a producer that is new, and nothing any more of one whose batches are gone or whose time
 		// is up: it may go on at any sequence number.
 		if first, ok := t.owing[h.ProducerID()]; ok && h.ProducerEpoch() == first.epoch && h.BaseSequence() != first.seq {
-			return nil, refuse(kerr.OutOfOrderSequenceNumber,
+			return refuse(kerr.OutOfOrderSequenceNumber,
 				"producer %d appends to %s with sequence number %d, and its batch with %d could not be written",
 				h.ProducerID(), id, h.BaseSequence(), first.seq)
 		}
-		return nil, nil
+		return nil
 	}
 	epoch := h.ProducerEpoch()
-	if from == Client && epoch == p.epoch {
-		if w := p.find(h.BaseSequence(), h.LastSequence()); w != nil {
-			return w, nil
-		}
-	}
 	if epoch < p.epoch {
-		return nil, refuse(kerr.InvalidProducerEpoch,
-			"producer %d appends to %s at epoch %d, and epoch %d has been seen", h.ProducerID(), id, epoch, p.epoch)
+		return staleEpoch(id, h.ProducerID(), epoch, p.epoch)
 	}
 	if from != Client || p.epoch == record.NoProducerEpoch {
-		return nil, nil
+		return nil
 	}
 	want := int32(0)
 	if epoch == p.epoch {
 		want = p.nextSeq()
 	}
 	if seq := h.BaseSequence(); seq != want {
-		return nil, refuse(kerr.OutOfOrderSequenceNumber,
+		return refuse(kerr.OutOfOrderSequenceNumber,
 			"producer %d appends to %s at epoch %d (last seen %d) with sequence number %d, expected %d",
 			h.ProducerID(), id, epoch, p.epoch, seq, want)
 	}
-	return nil, nil
+	return nil
+}
+
+// staleEpoch refuses a batch of a producer that another instance of it has followed.
+func staleEpoch(id storage.Identity, producer int64, epoch, seen int16) error {
+	return refuse(kerr.InvalidProducerEpoch, "producer %d appends to %s at epoch %d, and epoch %d has been seen", producer, id, epoch, seen)
 }
 
 // find returns the remembered batch with exactly these sequence numbers.
@@ -104,10 +104,16 @@ func (p *producer) find(firstSeq, lastSeq int32) *written {
 	return nil
 }
 
-// endWith says whether a batch is the last one of its producer.
+// endWith says whether a batch is the last one of its producer, or a marker of an epoch in which it has written nothing.
 func (t *producers) endWith(h record.Header) bool {
 	p := t.byID[h.ProducerID()]
-	return p != nil && p.known > 0 && p.batches[p.known-1].last == h.LastOffset()
+	switch {
+	case p == nil:
+		return false
+	case p.known == 0:
+		return h.IsControl() && h.ProducerEpoch() == p.epoch
+	}
+	return p.batches[p.known-1].last == h.LastOffset()
 }
 
 // lastSeq is the sequence number of the producer's last record in its epoch, record.NoSequence if it has none.
@@ -142,8 +148,8 @@ func (t *producers) missed(h record.Header, now int64) {
 }
 
 // apply takes in a batch that is in the log, at the offsets in its header. A transaction marker (a control batch) moves
-// its producer's epoch and is none of its batches.
-func (t *producers) apply(h record.Header, now int64) {
+// its producer's epoch and that of its coordinator, and is none of its batches.
+func (t *producers) apply(h record.Header, coordinatorEpoch int32, now int64) {
 	if h.ProducerID() < 0 {
 		return
 	}
@@ -152,7 +158,7 @@ func (t *producers) apply(h record.Header, now int64) {
 		if t.byID == nil {
 			t.byID = make(map[int64]*producer)
 		}
-		p = &producer{epoch: h.ProducerEpoch()}
+		p = &producer{epoch: h.ProducerEpoch(), coordinatorEpoch: -1}
 		t.byID[h.ProducerID()] = p
 		delete(t.owing, h.ProducerID())
 	}
@@ -161,6 +167,7 @@ func (t *producers) apply(h record.Header, now int64) {
 	}
 	p.active = now
 	if h.IsControl() {
+		p.coordinatorEpoch = max(p.coordinatorEpoch, coordinatorEpoch)
 		return
 	}
 	if p.known == window {
@@ -173,11 +180,12 @@ func (t *producers) apply(h record.Header, now int64) {
 	p.known++
 }
 
-// expire forgets the producers that have not written for as long as expiry (producer.id.expiration.ms).
-func (t *producers) expire(now int64, expiry time.Duration) {
+// expire forgets the producers that have not written for as long as expiry (producer.id.expiration.ms), unless they have a
+// transaction open.
+func (t *producers) expire(now int64, expiry time.Duration, open map[int64]*transaction) {
 	before := now - expiry.Milliseconds()
 	for id, p := range t.byID {
-		if p.active <= before {
+		if p.active <= before && open[id] == nil {
 			delete(t.byID, id)
 		}
 	}
@@ -193,12 +201,21 @@ type ProducerState struct {
 	Epoch         int16
 	LastSequence  int32 // -1 if it has written nothing in this epoch
 	LastTimestamp int64 // largest timestamp of its last batch, -1 if there is none
+	// CoordinatorEpoch is that of the transaction coordinator that has last ended a transaction of its, -1 for none.
+	CoordinatorEpoch int32
+	TxnStart         record.Offset // where its open transaction began, -1 if there is none
 }
 
-func (t *producers) states() []ProducerState {
+func (t *producers) states(open map[int64]*transaction) []ProducerState {
 	states := make([]ProducerState, 0, len(t.byID))
 	for id, p := range t.byID {
-		s := ProducerState{ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: record.NoTimestamp}
+		s := ProducerState{
+			ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: record.NoTimestamp,
+			CoordinatorEpoch: p.coordinatorEpoch, TxnStart: -1,
+		}
+		if txn := open[id]; txn != nil {
+			s.TxnStart = txn.first
+		}
 		if p.known > 0 {
 			s.LastTimestamp = p.batches[p.known-1].timestamp
 		}

@@ -97,16 +97,31 @@ func (p *Partition) Read(ctx context.Context, r ReadRequest) (ReadResult, error)
 	if err != nil {
 		return ReadResult{}, translate("read "+p.id.String(), err)
 	}
-	if r.ReadCommitted && result.Chunk.Length > 0 && len(p.transactions.aborted) > 0 {
-		scan := scanner{buf: make([]byte, maxScanRead)}
-		next, err := scan.headers(result.Chunk, func(record.Header, int64) {})
-		if err != nil {
+	if r.ReadCommitted && result.Chunk.Length > 0 {
+		if result.Aborted, err = p.aborted(r.Offset, to, result.Chunk); err != nil {
 			result.Chunk.Release()
 			return ReadResult{}, translate("read "+p.id.String(), err)
 		}
-		result.Aborted = p.transactions.overlapping(r.Offset, next)
 	}
 	return result, nil
+}
+
+// fewAborted are told of even if some of them lie behind what was read: that costs a reader less than it would to find out.
+const fewAborted = 16
+
+// aborted returns the aborted transactions that a chunk may hold records of, which was read between two offsets.
+func (p *Partition) aborted(from, to record.Offset, c record.Chunk) ([]AbortedTxn, error) {
+	view := p.isolation.Load()
+	found := view.overlapping(from, to)
+	if len(found) <= fewAborted {
+		return found, nil
+	}
+	var scan scanner
+	next, err := scan.headers(c, func(record.Header, int64) {})
+	if err != nil {
+		return nil, err
+	}
+	return view.overlapping(from, next), nil
 }
 
 // EpochEnd returns where a leader epoch ends (OffsetForLeaderEpoch): for the current one at the log end.

@@ -78,13 +78,14 @@ type player struct {
 	config  partition.Config
 	epoch   int32
 	p       *partition.Partition
+	guards  map[string]partition.Guard
 	acks    map[string]chan error
 	waiters map[string]*partition.Waiter
 	line    string
 }
 
 func newPlayer(t *testing.T) *player {
-	p := &player{T: t, store: logtest.NewMemory(), config: testConfig(), acks: map[string]chan error{}, waiters: map[string]*partition.Waiter{}}
+	p := &player{T: t, store: logtest.NewMemory(), config: testConfig(), guards: map[string]partition.Guard{}, acks: map[string]chan error{}, waiters: map[string]*partition.Waiter{}}
 	p.log = p.store.Log(theID)
 	p.open()
 	return p
@@ -101,7 +102,7 @@ func (p *player) open() {
 
 func (p *player) play(file, script string) {
 	commands := map[string]func(args) string{
-		"append": p.doAppend, "ack": p.doAck, "watch": p.doWatch, "unwatch": p.doUnwatch, "rang": p.doRang,
+		"append": p.doAppend, "guard": p.doGuard, "marker": p.doMarker, "transactions": p.doTransactions, "ack": p.doAck, "watch": p.doWatch, "unwatch": p.doUnwatch, "rang": p.doRang,
 		"offsets": p.doOffsets, "read": p.doRead, "epochEnd": p.doEpochEnd, "epochOf": p.doEpochOf,
 		"time": p.doTime, "maxTime": p.doMaxTime, "delete": p.doDelete, "producers": p.doProducers,
 		"checkpoint": p.doCheckpoint, "hold": p.doHold, "commit": p.doCommit, "fail": p.doFail, "refuse": p.doRefuse,
@@ -174,14 +175,49 @@ func (a args) first() int64 {
 	return a.parse(a.words[0])
 }
 
-// doAppend: append n=3 id=1 e=0 seq=0 t=100 epoch=2 base=0 by=coordinator ack=name txn control. Without id the producer
-// is not idempotent.
-func (p *player) doAppend(a args) string {
-	spec := logtest.Spec{
+// spec is the batch that a command names.
+func (a args) spec() logtest.Spec {
+	return logtest.Spec{
 		Records: int(a.number("n", 1)), Time: a.number("t", time.Now().UnixMilli()), Step: a.number("step", 0),
 		Producer: a.number("id", -1) + 1, ProducerEpoch: int16(a.number("e", 0)), Sequence: int32(a.number("seq", 0)),
 		Transactional: a.has("txn"), Control: a.has("control"),
 	}
+}
+
+// doGuard: guard name id=1 e=0 seq=0 bumps. Whether the coordinator has to be asked.
+func (p *player) doGuard(a args) string {
+	g, ask, err := p.p.Guard(a.spec().Batch(p.T).Header, a.has("bumps"))
+	switch {
+	case err != nil:
+		return code(err)
+	case !ask:
+		return "open"
+	}
+	p.guards[a.words[0]] = g
+	return "ask"
+}
+
+// doMarker: marker commit id=1 e=0 coordinator=3 version=2, or marker abort.
+func (p *player) doMarker(a args) string {
+	ack, err := p.p.AppendMarker(context.Background(), -1, partition.Marker{
+		ProducerID: a.number("id", -1), ProducerEpoch: int16(a.number("e", 0)), Commit: a.has("commit"),
+		CoordinatorEpoch: int32(a.number("coordinator", 0)), Version: int16(a.number("version", 0)),
+	})
+	if err != nil {
+		return code(err)
+	}
+	return fmt.Sprintf("%d..%d", ack.Base, ack.Next)
+}
+
+func (p *player) doTransactions(args) string {
+	s := p.p.Transactions()
+	return fmt.Sprintf("open=%d oldest=%d behind=%d", s.Open, s.Oldest, s.Behind)
+}
+
+// doAppend: append n=3 id=1 e=0 seq=0 t=100 epoch=2 base=0 by=coordinator ack=name txn control guard=name. Without id the
+// producer is not idempotent.
+func (p *player) doAppend(a args) string {
+	spec := a.spec()
 	from := partition.Client
 	if a.has("by=coordinator") {
 		from = partition.Coordinator
@@ -189,7 +225,10 @@ func (p *player) doAppend(a args) string {
 	}
 	b := spec.Batch(p.T)
 	b.SetBaseOffset(record.Offset(a.number("base", 0)))
-	ack, err := p.p.Append(context.Background(), int32(a.number("epoch", -1)), b, from)
+	name, _ := a.value("guard")
+	one := []partition.Addition{{Batch: b, Guard: p.guards[name]}}
+	p.p.AppendAll(context.Background(), int32(a.number("epoch", -1)), one, from)
+	ack, err := one[0].Ack, one[0].Err
 	if err != nil {
 		return code(err)
 	}
@@ -275,6 +314,9 @@ func (p *player) doRead(a args) string {
 		found = append(found, fmt.Sprintf("%d..%d", batch.BaseOffset(), batch.NextOffset()))
 		b = rest
 	}
+	for _, aborted := range r.Aborted {
+		found = append(found, fmt.Sprintf("aborted=%d@%d", aborted.ProducerID, aborted.FirstOffset))
+	}
 	if len(found) == 0 {
 		return "nothing"
 	}
@@ -321,6 +363,9 @@ func (p *player) doProducers(args) string {
 	var lines []string
 	for _, s := range states {
 		lines = append(lines, fmt.Sprintf("id=%d e=%d seq=%d t=%d", s.ProducerID, s.Epoch, s.LastSequence, s.LastTimestamp))
+		if s.CoordinatorEpoch >= 0 || s.TxnStart >= 0 {
+			lines[len(lines)-1] += fmt.Sprintf(" coordinator=%d txn=%d", s.CoordinatorEpoch, s.TxnStart)
+		}
 	}
 	if lines == nil {
 		return "none"

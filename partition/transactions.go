@@ -2,131 +2,236 @@ package partition
 
 import (
 	"cmp"
-	"encoding/binary"
+	"math"
 	"slices"
+	"sync/atomic"
 
 	"segue/storage/record"
 )
 
 // transactions is what the log tells of transactions: a fold over the headers of transactional batches and over the
-// markers that end transactions. Clients cannot write any, but a log that was brought from Kafka may hold them. It is not
-// changed once the partition is open.
+// markers that end transactions. The append lock guards it; readers look at an isolation, which is published of it.
+//
+// An append notes what it is about to write before it does, and takes it back if that fails. So a reader that may see a
+// batch knows already what is undecided, or aborted, about it.
 type transactions struct {
-	open    map[int64]openTxn // by producer id; nil if there is none
-	aborted []abortedTxn      // in the order of their markers
+	open map[int64]*transaction // by producer id; nil if there is none
+	isolation
 }
 
-// openTxn is a transaction without a marker. Its producer is lost, and so nothing ends it any more.
-type openTxn struct {
-	first, last record.Offset // of its records
+// isolation is what keeps readers of committed data from what is not committed. What is published of it is not changed but
+// for the ends of transactions.
+type isolation struct {
+	// undecided are the transactions in the order of their first offsets: those that are open, those whose marker is not
+	// committed yet, and some of before.
+	undecided []*transaction
+	aborted   []abortedTxn // in the order of their markers
 }
 
-// abortedTxn is a transaction that was aborted.
+// transaction is a transaction that is open or was a moment ago.
+type transaction struct {
+	first record.Offset // of its records
+	since int64         // when it began here, in Unix milliseconds
+	end   atomic.Int64  // offset of its marker; isOpen while there is none
+}
+
+// isOpen is the end of a transaction that has none.
+const isOpen = math.MaxInt64
+
+func newTransaction(first record.Offset, since int64) *transaction {
+	t := &transaction{first: first, since: since}
+	t.end.Store(isOpen)
+	return t
+}
+
+// abortedTxn is a transaction that was aborted (Kafka's AbortedTxn).
 type abortedTxn struct {
 	producerID int64
 	first      record.Offset // its first record's
 	last       record.Offset // its marker's
+	// stable is where the first transaction began that was undecided behind the marker, or the offset behind the marker. No
+	// transaction that ends later has records below it.
+	stable record.Offset
 }
 
-// apply takes in a batch that is in the log, and what marker is in it. A batch without records is what compaction has left,
-// and begins nothing.
-func (t *transactions) apply(h record.Header, m marker) {
-	id := h.ProducerID()
-	if !h.IsTransactional() || id < 0 || h.Count() == 0 {
-		return
-	}
-	txn, under := t.open[id]
+// step is what a batch does to the transactions.
+type step struct {
+	producerID int64
+	base, last record.Offset
+	marker     marker // noMarker for data
+	now        int64
+}
+
+// stepOf returns the step that a batch in the log takes, and whether it takes any: one without records, as compaction leaves
+// it, begins nothing.
+func stepOf(h record.Header, m marker, now int64) (step, bool) {
+	takes := h.IsTransactional() && h.ProducerID() >= 0 && h.Count() > 0 && h.IsControl() == (m != noMarker)
+	return step{h.ProducerID(), h.BaseOffset(), h.LastOffset(), m, now}, takes
+}
+
+// apply takes a step and says whether it changed anything.
+func (t *transactions) apply(s step) bool {
+	txn := t.open[s.producerID]
 	switch {
-	case !h.IsControl() && under:
-		txn.last = h.LastOffset()
-		t.open[id] = txn
-	case !h.IsControl():
+	case s.marker == noMarker && txn != nil, s.marker != noMarker && txn == nil:
+		return false
+	case s.marker == noMarker:
 		if t.open == nil {
-			t.open = make(map[int64]openTxn)
+			t.open = make(map[int64]*transaction)
 		}
-		t.open[id] = openTxn{h.BaseOffset(), h.LastOffset()}
-	case under && m != noMarker:
-		if m == abortMarker {
-			t.aborted = append(t.aborted, abortedTxn{id, txn.first, h.LastOffset()})
-		}
-		if delete(t.open, id); len(t.open) == 0 {
-			t.open = nil
-		}
+		txn = newTransaction(s.base, s.now)
+		t.open[s.producerID] = txn
+		t.undecided = append(t.undecided, txn)
+		return true
 	}
-}
-
-// forget drops what lies wholly below the log start.
-func (t *transactions) forget(start record.Offset) {
-	t.aborted = slices.DeleteFunc(t.aborted, func(a abortedTxn) bool { return a.last < start })
-	for id, txn := range t.open {
-		if txn.last < start {
-			delete(t.open, id)
-		}
-	}
-	if len(t.open) == 0 {
+	if delete(t.open, s.producerID); len(t.open) == 0 {
 		t.open = nil
 	}
+	if s.marker == abortMarker {
+		stable := s.last + 1
+		for _, other := range t.undecided {
+			if other != txn && other.end.Load() == isOpen {
+				stable = min(stable, other.first)
+				break
+			}
+		}
+		t.aborted = append(t.aborted, abortedTxn{s.producerID, txn.first, s.last, stable})
+	}
+	txn.end.Store(int64(s.last))
+	return true
 }
 
-// stable returns the last stable offset: high, or where the first transaction began that is open above the log start.
-func (t *transactions) stable(start, high record.Offset) record.Offset {
-	for _, txn := range t.open {
-		if txn.last >= start {
-			high = min(high, max(start, txn.first))
+// undo takes back the last step that has changed anything and is not undone. What is published may go on in the memory that
+// lies behind, so the next step gets other memory.
+func (t *transactions) undo(s step) {
+	if s.marker == noMarker {
+		delete(t.open, s.producerID)
+		n := len(t.undecided) - 1
+		t.undecided = t.undecided[:n:n]
+		return
+	}
+	if s.marker == abortMarker {
+		n := len(t.aborted) - 1
+		t.aborted = t.aborted[:n:n]
+	}
+	for _, txn := range slices.Backward(t.undecided) {
+		if txn.end.CompareAndSwap(int64(s.last), isOpen) {
+			if t.open == nil {
+				t.open = make(map[int64]*transaction)
+			}
+			t.open[s.producerID] = txn
+			return
+		}
+	}
+}
+
+// settle forgets what no reader asks for any more: transactions whose marker is committed, and aborted ones that lie below
+// the log start.
+func (t *transactions) settle(start, high record.Offset) {
+	n := 0
+	for n < len(t.undecided) && t.undecided[n].end.Load() < int64(high) {
+		n++
+	}
+	t.undecided = t.undecided[n:]
+	if len(t.undecided) > 2*len(t.open)+16 { // one that stays open has many others behind it
+		kept := make([]*transaction, 0, 2*len(t.open))
+		for _, txn := range t.undecided {
+			if txn.end.Load() >= int64(high) {
+				kept = append(kept, txn)
+			}
+		}
+		t.undecided = kept
+	}
+	n = 0
+	for n < len(t.aborted) && t.aborted[n].last < start {
+		n++
+	}
+	t.aborted = t.aborted[n:]
+}
+
+// view returns what is to be published, nil if there is nothing to say.
+func (t *transactions) view() *isolation {
+	if len(t.undecided)+len(t.aborted) == 0 {
+		return nil
+	}
+	view := t.isolation
+	return &view
+}
+
+// stable returns the last stable offset: high, or where the first transaction began that is not decided below high. It is
+// never below the log start: what was deleted of a transaction is no reason to wait.
+//
+// High must have been taken before the isolation: then whatever lies below it was published.
+func (i *isolation) stable(start, high record.Offset) record.Offset {
+	if i == nil {
+		return high
+	}
+	for _, txn := range i.undecided {
+		if txn.end.Load() >= int64(high) {
+			return min(high, max(start, txn.first))
 		}
 	}
 	return high
 }
 
 // overlapping returns the aborted transactions with records between two offsets, the second excluded, by first offset.
-func (t *transactions) overlapping(from, to record.Offset) (found []AbortedTxn) {
-	at, _ := slices.BinarySearchFunc(t.aborted, from, func(a abortedTxn, from record.Offset) int { return cmp.Compare(a.last, from) })
-	for _, a := range t.aborted[at:] {
+func (i *isolation) overlapping(from, to record.Offset) (found []AbortedTxn) {
+	for _, a := range i.abortedFrom(from) {
 		if a.first < to {
 			found = append(found, AbortedTxn{a.producerID, a.first})
+		}
+		if a.stable >= to {
+			break
 		}
 	}
 	slices.SortFunc(found, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
 	return found
 }
 
+// abortedFrom returns the aborted transactions that end at or behind an offset.
+func (i *isolation) abortedFrom(at record.Offset) []abortedTxn {
+	if i == nil {
+		return nil
+	}
+	n, _ := slices.BinarySearchFunc(i.aborted, at, func(a abortedTxn, at record.Offset) int { return cmp.Compare(a.last, at) })
+	return i.aborted[n:]
+}
+
 // isAborted says whether a batch of data is part of an aborted transaction.
-func (t *transactions) isAborted(h record.Header) bool {
-	at, _ := slices.BinarySearchFunc(t.aborted, h.BaseOffset(), func(a abortedTxn, base record.Offset) int { return cmp.Compare(a.last, base) })
-	for _, a := range t.aborted[at:] {
+func (i *isolation) isAborted(h record.Header) bool {
+	for _, a := range i.abortedFrom(h.BaseOffset()) {
 		if a.producerID == h.ProducerID() {
 			return a.first <= h.BaseOffset() // the first of this producer's that ends behind the batch
+		}
+		if a.stable > h.BaseOffset() {
+			break
 		}
 	}
 	return false
 }
 
-// marker is what a control batch does with its producer's transaction.
-type marker uint8
+// TransactionStats is what a partition says of its transactions.
+type TransactionStats struct {
+	Open   int           // without a marker
+	Oldest int64         // when the first of them began, in Unix milliseconds; 0 if there is none
+	Behind record.Offset // how far the last stable offset is behind the high watermark
+}
 
-const (
-	noMarker marker = iota
-	abortMarker
-	commitMarker
-)
-
-// markerIn returns the marker in a control batch whose header is sound (Kafka's ControlRecordType).
-func markerIn(b record.Batch) marker {
-	if b.Codec() != record.None || b.Verify() != nil {
-		return noMarker
+// Transactions returns what there is to say of transactions. It waits for nobody.
+func (p *Partition) Transactions() TransactionStats {
+	o := p.Offsets()
+	s := TransactionStats{Behind: o.HighWatermark - o.LastStable}
+	view := p.isolation.Load()
+	if view == nil {
+		return s
 	}
-	for r, err := range b.Records(nil) {
-		const typeAt, size = 2, 4 // behind the version of the key's form
-		if err != nil || len(r.Key) < size {
-			return noMarker
+	for _, txn := range view.undecided {
+		if txn.end.Load() != isOpen {
+			continue
 		}
-		switch binary.BigEndian.Uint16(r.Key[typeAt:]) {
-		case 0:
-			return abortMarker
-		case 1:
-			return commitMarker
+		if s.Open++; s.Open == 1 || txn.since < s.Oldest {
+			s.Oldest = txn.since
 		}
-		return noMarker
 	}
-	return noMarker
+	return s
 }

@@ -134,9 +134,8 @@ func (v *validator) checkHeader(b record.Batch, from Origin) error {
 		return refuse(kerr.InvalidRecord, "append to %s: only the broker writes control batches", v.id)
 	case from == Client && b.ProducerID() >= 0 && b.BaseSequence() < 0:
 		return refuse(kerr.InvalidRecord, "append to %s: the batch of producer %d has no sequence number", v.id, b.ProducerID())
-	case b.IsTransactional(), b.IsControl():
-		// No producer has a transactional id, so there is no transaction that this could be part of.
-		return refuse(kerr.InvalidTxnState, "append to %s: producer %d has no open transaction", v.id, b.ProducerID())
+	case b.IsTransactional() && (b.ProducerID() < 0 || b.ProducerEpoch() < 0), b.IsControl():
+		return refuse(kerr.InvalidTxnState, "append to %s: the batch is part of a transaction of no producer", v.id)
 	}
 	return nil
 }

@@ -230,3 +230,11 @@ func (o offline) Ended() error { return o.err }
 
 // LeaderEpoch implements coordinator.Log.
 func (offline) LeaderEpoch() int32 { return -1 }
+
+// CheckProducer implements coordinator.Log.
+func (o offline) CheckProducer(int64, int16, partition.Guard) error { return o.err }
+
+// AppendMarker implements coordinator.Log.
+func (o offline) AppendMarker(context.Context, int32, partition.Marker) (partition.Ack, error) {
+	return partition.Ack{}, o.err
+}

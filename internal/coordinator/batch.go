@@ -35,9 +35,13 @@ func (b *batch) fits(records []Record, limit int) bool {
 	return size <= limit
 }
 
-func (b *batch) add(unixMilli int64, records []Record) {
+// add adds records. A batch of a producer holds nothing else.
+func (b *batch) add(unixMilli int64, records []Record, p *Producer) {
 	if b.builder == nil {
 		b.builder = record.NewBuilder(0) // its place in the log is the partition's to give
+	}
+	if p != nil {
+		b.builder.ProducerID, b.builder.ProducerEpoch, b.builder.Transactional = p.ID, p.Epoch, true
 	}
 	for _, r := range records {
 		b.builder.Add(unixMilli, r.Key, r.Value)

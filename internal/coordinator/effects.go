@@ -23,9 +23,11 @@ type Effects struct {
 	Replies  []Reply   // held back until all that was applied before is committed
 	Deadline time.Time // when Expire wants to be called, at the latest; zero for never. It replaces the one before
 
-	// Producer, if set, has the records be one transactional batch of its own, by this producer.
+	// Producer, if set, has the records be a transactional batch of their own, by this producer. The machine is
+	// Transactional then, and has the records pending until the marker comes.
 	Producer *Producer
-	// Sends are handed to Options.Send, in order, once all that was applied before is committed.
+	// Sends are messages to others. Options.Send gets them, in order, once all that was applied before is committed; if
+	// that never is they are dropped with the machine.
 	Sends []any
 }
 

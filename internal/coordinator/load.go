@@ -124,15 +124,22 @@ func (p *replay) applyRun(ctx context.Context, run []byte, at record.Offset) (re
 	return at, nil
 }
 
-// applyBatch applies the records of a batch. A batch that compaction has emptied has none. The markers of transactions
-// are passed over, and so are records that are part of one: whether those count is for their marker to say.
+// applyBatch applies the records of a batch. A batch that compaction has emptied has none. A machine that knows nothing of
+// transactions is told nothing of their records.
 func (p *replay) applyBatch(b record.Batch) error {
+	apply := p.machine.Apply
 	switch {
 	case b.IsControl():
+		p.applyMarker(b)
 		return nil
 	case b.IsTransactional():
-		p.transactional += int64(b.Count())
-		return nil
+		machine, ok := p.machine.(Transactional)
+		if !ok {
+			p.transactional += int64(b.Count())
+			return nil
+		}
+		by := Producer{b.ProducerID(), b.ProducerEpoch()}
+		apply = func(r Record) error { return machine.ApplyPending(by, r) }
 	}
 	for r, err := range b.Records(p.decompressor) {
 		if err != nil {
@@ -141,7 +148,7 @@ func (p *replay) applyBatch(b record.Batch) error {
 		if r.Offset < p.start {
 			continue // deleted, though the rest of its batch is not
 		}
-		if err := p.apply(r); err != nil {
+		if err := p.apply(r, apply); err != nil {
 			return fmt.Errorf("record at offset %d: %w", r.Offset, err)
 		}
 	}
@@ -149,8 +156,8 @@ func (p *replay) applyBatch(b record.Batch) error {
 }
 
 // apply gives the machine a copy of a record, which it may keep.
-func (p *replay) apply(r record.Record) error {
-	err := p.machine.Apply(Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
+func (p *replay) apply(r record.Record, apply func(Record) error) error {
+	err := apply(Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
 	if err == nil {
 		p.applied++
 		return nil

@@ -2,8 +2,8 @@ package coordinator
 
 import "segue/storage/record"
 
-// held are replies that wait until what they rest on is committed, in the order in which they were made. The offsets
-// that they wait for ascend.
+// held are replies, and messages to others, that wait until what they rest on is committed, in the order in which they were
+// made. The offsets that they wait for ascend.
 type held[In any] struct {
 	replies []heldReply[In]
 	first   int // those before it are given
@@ -11,7 +11,7 @@ type held[In any] struct {
 
 type heldReply[In any] struct {
 	next    record.Offset // behind the last record that was applied before
-	request *request[In]
+	request *request[In]  // nil for a message to others
 	message any
 }
 
@@ -27,11 +27,15 @@ func (h *held[In]) push(r heldReply[In]) {
 	h.replies = append(h.replies, r)
 }
 
-// release gives the replies whose turn has come.
-func (h *held[In]) release(committed record.Offset) {
+// release gives the replies whose turn has come, and sends the messages.
+func (h *held[In]) release(committed record.Offset, send func(message any)) {
 	for h.len() > 0 && h.replies[h.first].next <= committed {
 		r := &h.replies[h.first]
-		r.request.answer <- answer{message: r.message}
+		if r.request == nil {
+			send(r.message)
+		} else {
+			r.request.answer <- answer{message: r.message}
+		}
 		*r = heldReply[In]{}
 		h.first++
 	}
@@ -43,7 +47,9 @@ func (h *held[In]) release(committed record.Offset) {
 // fail answers all of them with an error.
 func (h *held[In]) fail(err error) {
 	for _, r := range h.replies[h.first:] {
-		r.request.answer <- answer{err: err}
+		if r.request != nil {
+			r.request.answer <- answer{err: err}
+		}
 	}
 	h.replies, h.first = nil, 0
 }

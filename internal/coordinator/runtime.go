@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"segue/partition"
 	"segue/storage/record"
 )
 
@@ -17,6 +19,9 @@ import (
 type Options[In any] struct {
 	// Machine returns a new machine for a shard, as it is before the first record. It must not be nil.
 	Machine func(shard int32) Machine[In]
+	// Send gets what machines send to others. The shard's goroutine calls it, so it must not block. It may be nil if no
+	// machine sends anything.
+	Send func(shard int32, message any)
 	// Log gets what goes wrong in the background. Its zero value discards it.
 	Log zerolog.Logger
 
@@ -82,13 +87,15 @@ func New[In any](o Options[In]) *Runtime[In] {
 // request is a command on its way, and the place for its answer.
 type request[In any] struct {
 	in     In
-	answer chan answer // has room for the one answer
+	marker *partition.Marker // instead of a command, if set
+	answer chan answer       // has room for the one answer
 }
 
 // take returns the command and lets go of it: its reply may be long in coming.
-func (q *request[In]) take() (in In) {
+func (q *request[In]) take() (in In, m *partition.Marker) {
 	in, q.in = q.in, in
-	return in
+	m, q.marker = q.marker, nil
+	return in, m
 }
 
 type answer struct {
@@ -131,9 +138,15 @@ func (r *Runtime[In]) forget(s *shard[In]) {
 }
 
 // Do gives a shard a command and returns the message of its reply. The errors are ErrLoading, ErrNotCoordinator,
-// ErrUnavailable, ErrTooLarge and ErrPanicked, wrapped with their cause, or the context's. The end of the context ends the
+// ErrUnavailable, ErrTooLarge and ErrPanicked, wrapped with their cause, what the partition says of a command that is Guarded, or
+// the context's. The end of the context ends the
 // waiting and nothing else: the command stands, and its reply is dropped.
 func (r *Runtime[In]) Do(ctx context.Context, index int32, in In) (any, error) {
+	return r.do(ctx, index, func(q *request[In]) { q.in = in })
+}
+
+// do gives a shard a request, as it is filled in, and returns what was replied.
+func (r *Runtime[In]) do(ctx context.Context, index int32, fill func(*request[In])) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -144,7 +157,7 @@ func (r *Runtime[In]) Do(ctx context.Context, index int32, in In) (any, error) {
 		return nil, ErrNotCoordinator
 	}
 	q := r.requests.Get().(*request[In])
-	q.in = in
+	fill(q)
 	select {
 	case s.inbox <- q:
 	case <-s.stop:
@@ -175,6 +188,34 @@ func (r *Runtime[In]) finish(q *request[In], a answer) (any, error) {
 	q.take()
 	r.requests.Put(q)
 	return a.message, a.err
+}
+
+// Each gives a command to every shard that is here, all at once, and returns the messages of their replies in the order
+// of the shards. Those of shards that did not reply are missing, and the error wraps what each of them said: ErrLoading
+// among others. That a shard leaves meanwhile (ErrNotCoordinator) is no error, as it is none before the shard has come.
+func (r *Runtime[In]) Each(ctx context.Context, in In) (replies []any, err error) {
+	shards := r.Shards()
+	all := make([]any, len(shards))
+	errs := make([]error, len(shards))
+	var asked sync.WaitGroup
+	for i, shard := range shards {
+		asked.Go(func() {
+			if all[i], errs[i] = r.Do(ctx, shard, in); errs[i] != nil {
+				errs[i] = fmt.Errorf("shard %d: %w", shard, errs[i])
+			}
+		})
+	}
+	asked.Wait()
+	replies = all[:0]
+	for i, m := range all {
+		switch {
+		case errs[i] == nil:
+			replies = append(replies, m)
+		case errors.Is(errs[i], ErrNotCoordinator):
+			errs[i] = nil
+		}
+	}
+	return replies, errors.Join(errs...)
 }
 
 // Shards returns the shards that are here, those that are being loaded included, in ascending order.

@@ -107,7 +107,7 @@ func (t *tenure[In]) advance() error {
 			return err
 		}
 	}
-	t.held.release(t.committed)
+	t.held.release(t.committed, t.send)
 	if t.end > t.committed && !t.watching {
 		t.watching = true
 		t.log.Watch(t.bell, t.committed, false)
@@ -122,7 +122,7 @@ func (t *tenure[In]) listen() error {
 		t.committed = high
 		t.failures = 0
 	}
-	t.held.release(t.committed)
+	t.held.release(t.committed, t.send)
 	return t.log.Ended()
 }
 
@@ -144,7 +144,16 @@ func (t *tenure[In]) handle(q *request[In]) error {
 	t.runtime.counters.commands.Add(1)
 	t.tokens++
 	t.waiting[t.tokens] = q
-	in, now := q.take(), time.Now()
+	in, marker := q.take()
+	if marker != nil {
+		return t.mark(q, *marker)
+	}
+	if err := t.checkGuard(in); err != nil {
+		delete(t.waiting, t.tokens)
+		q.answer <- answer{err: err}
+		return nil
+	}
+	now := time.Now()
 	t.handling = t.tokens
 	e := t.machine.Handle(now, t.tokens, in)
 	t.handling = 0
@@ -179,13 +188,13 @@ func (t *tenure[In]) apply(now time.Time, command Token, e Effects) error {
 	t.schedule(e.Deadline)
 	if len(e.Records) > 0 {
 		limit := t.runtime.options.BatchBytes
-		if t.batch.count() > 0 && !t.batch.fits(e.Records, limit) {
+		if t.batch.count() > 0 && (e.Producer != nil || !t.batch.fits(e.Records, limit)) {
 			if err := t.flush(); err != nil {
 				return err
 			}
 		}
-		t.batch.add(now.UnixMilli(), e.Records)
-		if t.batch.size() >= limit {
+		t.batch.add(now.UnixMilli(), e.Records, e.Producer)
+		if e.Producer != nil || t.batch.size() >= limit {
 			err := t.flush()
 			if isTooLarge(err) {
 				t.blame(command, ErrTooLarge, err)
@@ -198,8 +207,17 @@ func (t *tenure[In]) apply(now time.Time, command Token, e Effects) error {
 	for _, r := range e.Replies {
 		t.reply(r)
 	}
+	for _, message := range e.Sends {
+		t.held.push(heldReply[In]{next: t.gathered(), message: message})
+	}
 	return nil
 }
+
+// gathered is the end of the log as it will be with what was gathered.
+func (t *tenure[In]) gathered() record.Offset { return t.end + record.Offset(t.batch.count()) }
+
+// send hands a message to others.
+func (t *tenure[In]) send(message any) { t.runtime.options.Send(t.index, message) }
 
 // reply holds a reply back until its turn comes.
 func (t *tenure[In]) reply(r Reply) {
@@ -209,7 +227,7 @@ func (t *tenure[In]) reply(r Reply) {
 		return
 	}
 	delete(t.waiting, r.To)
-	t.held.push(heldReply[In]{t.end + record.Offset(t.batch.count()), q, r.Message})
+	t.held.push(heldReply[In]{t.gathered(), q, r.Message})
 }
 
 // blame tells the one whose command it was what will go wrong with it the next time too. The others may try again.
@@ -235,6 +253,11 @@ func (t *tenure[In]) flush() error {
 	if err != nil {
 		return err
 	}
+	return t.appended(ack, records)
+}
+
+// appended notes a batch that is in the log.
+func (t *tenure[In]) appended(ack partition.Ack, records int) error {
 	if base, next := t.end, t.end+record.Offset(records); ack.Base != base || ack.Next != next {
 		return fmt.Errorf("a batch of %d records was put at offsets %d to %d, where %d was the end: somebody else writes to the log",
 			records, ack.Base, ack.Next, base)

@@ -2,9 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -70,30 +67,7 @@ func (c *Coordinator) count(req *kmsg.OffsetCommitRequest, reply any) {
 	c.refused.Add(all - good)
 }
 
-// Each gives a command to every shard that is here, all at once, and returns the messages of their replies in the order
-// of the shards. Those of shards that did not reply are missing, and the error wraps what each of them said: ErrLoading
-// among others. That a shard leaves meanwhile (ErrNotCoordinator) is no error, as it is none before the shard has come.
+// Each gives a command to every shard that is here, as coordinator.Runtime.Each does.
 func (c *Coordinator) Each(ctx context.Context, in Input) (replies []any, err error) {
-	shards := c.runtime.Shards()
-	all := make([]any, len(shards))
-	errs := make([]error, len(shards))
-	var asked sync.WaitGroup
-	for i, shard := range shards {
-		asked.Go(func() {
-			if all[i], errs[i] = c.runtime.Do(ctx, shard, in); errs[i] != nil {
-				errs[i] = fmt.Errorf("shard %d: %w", shard, errs[i])
-			}
-		})
-	}
-	asked.Wait()
-	replies = all[:0]
-	for i, m := range all {
-		switch {
-		case errs[i] == nil:
-			replies = append(replies, m)
-		case errors.Is(errs[i], coordinator.ErrNotCoordinator):
-			errs[i] = nil
-		}
-	}
-	return replies, errors.Join(errs...)
+	return c.runtime.Each(ctx, in)
 }

@@ -32,11 +32,7 @@ func (m *Machine) delete(req Delete) *kmsg.DeleteGroupsResponseGroup {
 	case g.state != Empty:
 		resp.ErrorCode = kerr.NonEmptyGroup.Code
 	default:
-		for _, topic := range sortedKeys(g.offsets) {
-			for _, p := range sortedKeys(g.offsets[topic]) {
-				m.write(offsetTombstone(g.id, topic, p))
-			}
-		}
+		g.eachPartition(func(topic string, p int32) { m.write(offsetTombstone(g.id, topic, p)) })
 		m.write(groupTombstone(g.id))
 		m.bury(g)
 	}

@@ -67,6 +67,7 @@ type group struct {
 
 	subscription                         // of the generation
 	offsets      map[string]topicOffsets // by topic; nil if there are none
+	undecided    map[string]topicPending // by topic; nil if there are none
 }
 
 // find returns where a member is, or would be, among the members.
@@ -187,12 +188,12 @@ func (m *Machine) newGroup(id string) *group {
 
 // bury takes a group out of the machine.
 func (m *Machine) bury(g *group) {
-	m.timers.stop(&g.timer)
+	m.timers.Stop(&g.timer)
 	for _, mb := range g.members {
-		m.timers.stop(&mb.timer)
+		m.timers.Stop(&mb.timer)
 	}
 	for _, p := range g.pending {
-		m.timers.stop(&p.timer)
+		m.timers.Stop(&p.timer)
 	}
 	delete(m.groups, g.id)
 }

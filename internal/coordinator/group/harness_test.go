@@ -124,9 +124,9 @@ func (w *world) took(fx coordinator.Effects) {
 		if err := w.fold.Apply(rec); err != nil {
 			w.t.Fatalf("a record that was written cannot be replayed: %v", err)
 		}
-		key := reader{left: rec.Key}
-		if key.int16() == groupMetadataType {
-			written[key.string()] = true
+		key := coordinator.Reader{Left: rec.Key}
+		if key.Int16() == groupMetadataType {
+			written[key.String()] = true
 		}
 	}
 	w.next = fx.Deadline
@@ -229,11 +229,8 @@ func (w *world) check() {
 		w.compare("replay after compaction", w.replay(w.compacted()))
 	}
 	timers := map[*timer]bool{}
-	for i, t := range w.m.timers.heap {
+	for t := range w.m.timers.All() {
 		timers[t] = true
-		if t.slot != i+1 {
-			w.t.Fatalf("the timer at %d believes that it is at %d", i, t.slot-1)
-		}
 	}
 	for id, g := range w.m.groups {
 		if err := g.consistent(timers); err != nil {
@@ -241,8 +238,8 @@ func (w *world) check() {
 		}
 	}
 	for t := range timers {
-		if t.owner != &w.m.expiry {
-			w.t.Fatalf("a timer of a %T (%+v) is set whose owner is gone", t.owner, t.owner)
+		if t.Owner() != &w.m.expiry {
+			w.t.Fatalf("a timer of a %T (%+v) is set whose owner is gone", t.Owner(), t.Owner())
 		}
 	}
 }
@@ -288,7 +285,7 @@ func (g *group) consistent(set map[*timer]bool) error {
 			return fmt.Errorf("member %s is out of its place", mb.id)
 		case mb.static && g.instances[mb.instance] != mb:
 			return fmt.Errorf("member %s is not the holder of instance %s", mb.id, mb.instance)
-		case !mb.join.waits && !mb.sync.waits && mb.timer.slot == 0:
+		case !mb.join.waits && !mb.sync.waits && !mb.timer.IsSet():
 			return fmt.Errorf("member %s waits for nothing and has no session", mb.id)
 		case mb.join.waits && g.state != PreparingRebalance, mb.sync.waits && g.state != CompletingRebalance:
 			return fmt.Errorf("member %s waits for what does not come", mb.id)
@@ -308,7 +305,7 @@ func (g *group) consistent(set map[*timer]bool) error {
 		}
 	}
 	for _, p := range g.pending {
-		if p.timer.slot == 0 {
+		if !p.timer.IsSet() {
 			return fmt.Errorf("pending member %s has no timer", p.id)
 		}
 		delete(set, &p.timer)
@@ -338,7 +335,7 @@ func (g *group) consistent(set map[*timer]bool) error {
 	}
 	claim(statics == len(g.instances), "%d static members and %d instances", statics, len(g.instances))
 	claim((g.leader == "") == (len(g.members) == 0) && (g.leader == "" || g.member(g.leader) != nil), "leader %q is no member", g.leader)
-	claim((g.timer.slot != 0) == (g.state == PreparingRebalance || g.unsynced > 0), "the rebalance's timer is set: %v", g.timer.slot != 0)
+	claim(g.timer.IsSet() == (g.state == PreparingRebalance || g.unsynced > 0), "the rebalance's timer is set: %v", g.timer.IsSet())
 	claim(g.state != Empty || len(g.members) == 0, "it has members")
 	claim(len(g.members) > 0 || g.state == Empty || g.state == PreparingRebalance, "it has no members")
 	claim(g.offsets == nil || len(g.offsets) > 0, "it keeps an empty map of offsets")

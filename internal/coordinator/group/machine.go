@@ -8,15 +8,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/coordinator"
+	"segue/partition"
 )
 
 // Input is one command for the machine.
 type Input struct {
 	Client Client // who asks; only JoinGroup needs it
 	// Request is a *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest or
-	// *kmsg.OffsetCommitRequest, answered by the kmsg response of the same version; or a Fetch, Delete, DeleteOffsets,
-	// Describe, List, TopicsDeleted, Lags or Count, answered as each says. The machine keeps no part of it but strings.
+	// *kmsg.OffsetCommitRequest, answered by the kmsg response of the same version; or a TxnCommit, Fetch, Delete,
+	// DeleteOffsets, Describe, List, TopicsDeleted, Lags or Count, answered as each says. The machine keeps no part of it but
+	// strings.
 	Request any
+}
+
+// Guard implements coordinator.Guarded.
+func (in Input) Guard() (coordinator.Producer, partition.Guard, bool) {
+	if c, ok := in.Request.(TxnCommit); ok {
+		return c.producer(), c.Guard, true
+	}
+	return coordinator.Producer{}, 0, false
 }
 
 // Client is who asks.
@@ -29,7 +39,9 @@ type Client struct {
 type Machine struct {
 	opts   Options
 	groups map[string]*group
-	timers timers
+	// open are the places in which producers have offsets that their transactions have yet to decide about.
+	open   map[int64][]pendingPlace
+	timers coordinator.Timers[expirer]
 	began  time.Time // what timers count from
 
 	expiry expirySweep
@@ -38,11 +50,15 @@ type Machine struct {
 	fx  coordinator.Effects // what it has led to so far
 }
 
-var _ coordinator.Machine[Input] = (*Machine)(nil)
+var (
+	_ coordinator.Machine[Input] = (*Machine)(nil)
+	_ coordinator.Transactional  = (*Machine)(nil)
+	_ coordinator.Guarded        = Input{}
+)
 
 // New returns an empty machine.
 func New(o Options) *Machine {
-	return &Machine{opts: o, groups: map[string]*group{}}
+	return &Machine{opts: o, groups: map[string]*group{}, open: map[int64][]pendingPlace{}}
 }
 
 // Handle implements coordinator.Machine.
@@ -59,6 +75,8 @@ func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinat
 		m.leave(t, req)
 	case *kmsg.OffsetCommitRequest:
 		m.commit(t, req)
+	case TxnCommit:
+		m.commitPending(t, req)
 	case Fetch:
 		m.reply(t, m.fetch(req))
 	case Delete:
@@ -89,13 +107,13 @@ const firesAtOnce = 500
 func (m *Machine) Expire(now time.Time) coordinator.Effects {
 	m.begin(now)
 	for range firesAtOnce {
-		t := m.timers.first()
-		if t == nil || t.at > m.clock() {
+		t := m.timers.First()
+		if t == nil || t.At() > m.clock() {
 			break
 		}
-		m.timers.stop(t)
-		t.owner.expire(m)
-		if _, swept := t.owner.(sweep); swept {
+		m.timers.Stop(t)
+		t.Owner().expire(m)
+		if _, swept := t.Owner().(sweep); swept {
 			break // it has its own measure of what fits
 		}
 	}
@@ -130,8 +148,8 @@ func (m *Machine) begin(now time.Time) {
 func (m *Machine) end() coordinator.Effects {
 	fx := m.fx
 	m.fx = coordinator.Effects{}
-	if t := m.timers.first(); t != nil {
-		fx.Deadline = m.began.Add(time.Duration(t.at))
+	if t := m.timers.First(); t != nil {
+		fx.Deadline = m.began.Add(time.Duration(t.At()))
 	}
 	return fx
 }
@@ -148,9 +166,19 @@ func (m *Machine) clock() int64 { return int64(m.now.Sub(m.began)) }
 // millis is the time that is written into records: Unix milliseconds.
 func (m *Machine) millis() int64 { return m.now.UnixMilli() }
 
+// expirer is what owns a timer. expire is called when its time has come; the timer is not set any more then.
+type expirer interface {
+	expire(m *Machine)
+}
+
+type timer = coordinator.Timer[expirer]
+
+// millis32 is a timeout that requests and records carry as a number.
+func millis32(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }
+
 // set makes a timer ring after a time.
 func (m *Machine) set(t *timer, owner expirer, after time.Duration) {
-	m.timers.set(t, owner, m.clock()+int64(after))
+	m.timers.Set(t, owner, m.clock()+int64(after))
 }
 
 // code is the number of an error; nil is none.

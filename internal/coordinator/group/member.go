@@ -69,7 +69,7 @@ func (mb *member) expire(m *Machine) {
 // dismiss takes a member out of its group. What it waits for is answered with UNKNOWN_MEMBER_ID, so that a client that
 // is alive joins as a new member. What follows for the group is the caller's to see to.
 func (m *Machine) dismiss(mb *member) {
-	m.timers.stop(&mb.timer)
+	m.timers.Stop(&mb.timer)
 	m.answerJoin(mb, joinError(mb.join.version, "", kerr.UnknownMemberID))
 	m.answerSync(mb, syncError(mb.sync.version, kerr.UnknownMemberID))
 	mb.group.remove(mb)
@@ -134,7 +134,7 @@ func (m *Machine) expect(g *group, id string, session time.Duration) {
 
 // forget takes such an id away.
 func (m *Machine) forget(p *pendingMember) {
-	m.timers.stop(&p.timer)
+	m.timers.Stop(&p.timer)
 	delete(p.group.pending, p.id)
 	if len(p.group.pending) == 0 {
 		p.group.pending = nil

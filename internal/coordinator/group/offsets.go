@@ -21,7 +21,7 @@ type committed struct {
 // offset returns a committed offset; nil if there is none.
 func (g *group) offset(topic string, partition int32) *committed { return g.offsets[topic][partition] }
 
-// put stores a committed offset.
+// put stores a committed offset. Those of transactions that were written before it are not to come after it.
 func (g *group) put(topic string, partition int32, c *committed) {
 	if g.offsets == nil {
 		g.offsets = map[string]topicOffsets{}
@@ -32,10 +32,12 @@ func (g *group) put(topic string, partition int32, c *committed) {
 		g.offsets[topic] = ps
 	}
 	ps[partition] = c
+	g.supersede(topic, partition)
 }
 
-// drop removes a committed offset.
+// drop removes a committed offset, and what is undecided about it.
 func (g *group) drop(topic string, partition int32) {
+	g.forget(topic, partition)
 	ps := g.offsets[topic]
 	delete(ps, partition)
 	if len(ps) == 0 {

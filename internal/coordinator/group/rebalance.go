@@ -19,7 +19,7 @@ func (m *Machine) prepareRebalance(g *group, reason string) {
 		mb.unsynced = false
 	}
 	g.unsynced = 0
-	m.timers.stop(&g.timer)
+	m.timers.Stop(&g.timer)
 
 	g.initial = g.state == Empty
 	m.enter(g, PreparingRebalance)
@@ -81,7 +81,7 @@ func (m *Machine) rebalanceOrComplete(g *group, reason string) {
 // completeJoin ends the joining: a new generation begins, of the members that have joined and the static ones that may
 // yet come back.
 func (m *Machine) completeJoin(g *group) {
-	m.timers.stop(&g.timer)
+	m.timers.Stop(&g.timer)
 	for i := len(g.members) - 1; i >= 0; i-- {
 		if mb := g.members[i]; !mb.static && !mb.join.waits {
 			m.dismiss(mb)
@@ -135,6 +135,6 @@ func (m *Machine) synced(mb *member) {
 	}
 	mb.unsynced = false
 	if mb.group.unsynced--; mb.group.unsynced == 0 {
-		m.timers.stop(&mb.group.timer)
+		m.timers.Stop(&mb.group.timer)
 	}
 }

@@ -9,9 +9,9 @@ import (
 // Apply implements coordinator.Machine. Records of KIP-848's groups, and of whatever a newer Kafka may have left in a data
 // directory, are of an unknown type.
 func (m *Machine) Apply(rec coordinator.Record) error {
-	key := reader{left: rec.Key}
-	switch kind := key.int16(); {
-	case key.bad:
+	key := coordinator.Reader{Left: rec.Key}
+	switch kind := key.Int16(); {
+	case key.Bad:
 		return fmt.Errorf("a record's key has %d bytes, which is no key", len(rec.Key))
 	case kind == legacyOffsetRecord, kind == offsetCommitRecord:
 		return m.applyOffset(&key, rec.Value)
@@ -22,9 +22,9 @@ func (m *Machine) Apply(rec coordinator.Record) error {
 	}
 }
 
-func (m *Machine) applyOffset(key *reader, value []byte) error {
-	id, topic, partition := key.string(), key.string(), key.int32()
-	if key.bad {
+func (m *Machine) applyOffset(key *coordinator.Reader, value []byte) error {
+	id, topic, partition := key.String(), key.String(), key.Int32()
+	if key.Bad {
 		return fmt.Errorf("the key of a committed offset of group %q cannot be read", id)
 	}
 	g := m.groups[id]
@@ -50,40 +50,40 @@ func (m *Machine) applyOffset(key *reader, value []byte) error {
 
 // madeByCommits says whether nothing but commits ever made the group, and it has no offset left.
 func (g *group) madeByCommits() bool {
-	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets) == 0
+	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets)+len(g.undecided) == 0
 }
 
 func readOffset(b []byte) (*committed, error) {
-	r := reader{left: b}
-	version := r.int16()
+	r := coordinator.Reader{Left: b}
+	version := r.Int16()
 	if version < 0 || version > 4 {
 		return nil, fmt.Errorf("its value has version %d, and this version of Segue reads 0 to 4", version)
 	}
-	r.flexible = version >= 4
+	r.Flexible = version >= 4
 	c := &committed{leaderEpoch: -1, expires: noTime}
-	c.offset = r.int64()
+	c.offset = r.Int64()
 	if version >= 3 {
-		c.leaderEpoch = r.int32()
+		c.leaderEpoch = r.Int32()
 	}
-	c.metadata = r.string()
-	c.at = r.int64()
+	c.metadata = r.String()
+	c.at = r.Int64()
 	if version == 1 {
-		c.expires = r.int64()
+		c.expires = r.Int64()
 	}
-	r.tags(func(tag int, b []byte) {
+	r.Tags(func(tag int, b []byte) {
 		if tag == 0 && len(b) == len(c.topicID) {
 			c.topicID = [16]byte(b)
 		}
 	})
-	if r.bad {
+	if r.Bad {
 		return nil, fmt.Errorf("its value (version %d, %d bytes) cannot be read", version, len(b))
 	}
 	return c, nil
 }
 
-func (m *Machine) applyGroup(key *reader, value []byte) error {
-	id := key.string()
-	if key.bad {
+func (m *Machine) applyGroup(key *coordinator.Reader, value []byte) error {
+	id := key.String()
+	if key.Bad {
 		return fmt.Errorf("the key of a group cannot be read")
 	}
 	before := m.groups[id]
@@ -107,25 +107,25 @@ func (m *Machine) applyGroup(key *reader, value []byte) error {
 
 // read takes over what a record says of the group: it is Stable with its members, or Empty.
 func (g *group) read(b []byte) error {
-	r := reader{left: b}
-	version := r.int16()
+	r := coordinator.Reader{Left: b}
+	version := r.Int16()
 	if version < 0 || version > 4 {
 		return fmt.Errorf("its value has version %d, and this version of Segue reads 0 to 4", version)
 	}
-	r.flexible = version >= 4
-	g.protocolType = r.string()
-	g.generation = r.int32()
-	protocol, leader := r.nullableString(), r.nullableString()
+	r.Flexible = version >= 4
+	g.protocolType = r.String()
+	g.generation = r.Int32()
+	protocol, leader := r.NullableString(), r.NullableString()
 	if version >= 2 {
-		g.since = r.int64()
+		g.since = r.Int64()
 	}
 	if protocol != nil {
 		g.protocol = *protocol
 	}
-	count := r.arrayLen(4)
+	count := r.ArrayLen(4)
 	for range count {
 		mb := g.readMember(&r, version)
-		if r.bad {
+		if r.Bad {
 			break
 		}
 		if g.member(mb.id) != nil || mb.static && g.instances[mb.instance] != nil {
@@ -133,8 +133,8 @@ func (g *group) read(b []byte) error {
 		}
 		g.insert(mb)
 	}
-	r.tags(func(int, []byte) {})
-	if r.bad {
+	r.Tags(func(int, []byte) {})
+	if r.Bad {
 		return fmt.Errorf("its value (version %d, %d bytes) cannot be read", version, len(b))
 	}
 	if count > 0 {
@@ -150,27 +150,27 @@ func (g *group) read(b []byte) error {
 	return nil
 }
 
-func (g *group) readMember(r *reader, version int16) *member {
+func (g *group) readMember(r *coordinator.Reader, version int16) *member {
 	mb := &member{group: g, protocolType: g.protocolType}
-	mb.id = r.string()
+	mb.id = r.String()
 	if version >= 3 {
-		if instance := r.nullableString(); instance != nil {
+		if instance := r.NullableString(); instance != nil {
 			mb.instance, mb.static = *instance, true
 		}
 	}
-	mb.clientID, mb.host = r.string(), r.string()
+	mb.clientID, mb.host = r.String(), r.String()
 	mb.rebalanceMillis = -1
 	if version >= 1 {
-		mb.rebalanceMillis = r.int32()
+		mb.rebalanceMillis = r.Int32()
 	}
-	mb.sessionMillis = r.int32()
+	mb.sessionMillis = r.Int32()
 	if mb.rebalanceMillis == -1 {
 		mb.rebalanceMillis = mb.sessionMillis
 	}
-	subscription, assignment := r.nullableBytes(), r.nullableBytes()
+	subscription, assignment := r.NullableBytes(), r.NullableBytes()
 	all := append(append(make([]byte, 0, len(subscription)+len(assignment)), subscription...), assignment...)
 	mb.protocols = []protocol{{g.protocol, all[:len(subscription):len(subscription)]}}
 	mb.assignment = all[len(subscription):]
-	r.tags(func(int, []byte) {})
+	r.Tags(func(int, []byte) {})
 	return mb
 }

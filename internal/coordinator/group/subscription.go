@@ -3,6 +3,8 @@ package group
 import (
 	"bytes"
 	"slices"
+
+	"segue/internal/coordinator"
 )
 
 // subscription is what a generation of consumers reads, as far as the coordinator can tell: offsets of those topics
@@ -57,12 +59,12 @@ func (g *group) subscribesTo(topic string) bool {
 // consumerTopics reads the topics out of what a consumer says when it joins. Of Kafka's ConsumerProtocolSubscription it
 // reads version 0, which all versions begin with: the version, topics, user data.
 func consumerTopics(metadata []byte) ([]string, bool) {
-	r := reader{left: metadata}
-	r.int16()
-	topics := make([]string, 0, min(r.arrayLen(2), 16))
-	for range r.count {
-		topics = append(topics, r.string())
+	r := coordinator.Reader{Left: metadata}
+	r.Int16()
+	topics := make([]string, 0, min(r.ArrayLen(2), 16))
+	for range r.Count {
+		topics = append(topics, r.String())
 	}
-	r.nullableBytes()
-	return topics, !r.bad
+	r.NullableBytes()
+	return topics, !r.Bad
 }

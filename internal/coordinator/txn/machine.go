@@ -1,0 +1,189 @@
+package txn
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"segue/internal/coordinator"
+)
+
+// Options are what a machine is told once. All of them must be set.
+type Options struct {
+	// Version is the finalised transaction.version.
+	Version func() int16
+	// MaxTimeout is the longest timeout of a transaction (transaction.max.timeout.ms).
+	MaxTimeout time.Duration
+	// Expiration is how long a transactional id is kept without use (transactional.id.expiration.ms), and ExpireEvery how
+	// often ids are looked through for that (transaction.remove.expired.transaction.cleanup.interval.ms).
+	Expiration, ExpireEvery time.Duration
+	// MaxRecordBytes bounds the record of a transactional id, key and value. Who hands it in knows what the log takes as a
+	// batch at the moment.
+	MaxRecordBytes func() int
+	// TakeProducerID returns a producer id that nobody has, false if there is none at hand. It must not wait.
+	TakeProducerID func() (int64, bool)
+	// Patience is how long a request waits for a transaction that ends; Waiting how many may, of all transactions.
+	Patience time.Duration
+	Waiting  int
+}
+
+// Input is one command for the machine.
+type Input struct {
+	// Request is a *kmsg.InitProducerIDRequest with a transactional id or a *kmsg.EndTxnRequest, answered by the kmsg response of
+	// the same version; or an AddPartitions, Describe, List, Count or Complete, answered as each says. In place of any of
+	// them the answer may be NeedProducerID. The machine keeps no part of it but strings and lists of partitions.
+	Request any
+}
+
+// NeedProducerID is replied where a producer id was needed and none at hand. Nothing was done.
+type NeedProducerID struct{}
+
+// maxID bounds a transactional id, in bytes; records carry the length in 16 bits.
+const maxID = 4 << 10
+
+// Machine holds the transactional ids of one shard of __transaction_state. It implements coordinator.Machine[Input].
+type Machine struct {
+	opts         Options
+	transactions map[string]*transaction
+	timers       coordinator.Timers[expirer]
+	began        time.Time // what timers count from
+	expiry       expiry
+	waiting      int // requests, of all transactions
+
+	now time.Time           // of the command that is under way
+	fx  coordinator.Effects // what it has led to so far
+}
+
+var _ coordinator.Machine[Input] = (*Machine)(nil)
+
+// New returns an empty machine.
+func New(o Options) *Machine {
+	return &Machine{opts: o, transactions: map[string]*transaction{}}
+}
+
+// Handle implements coordinator.Machine.
+func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinator.Effects {
+	m.begin(now)
+	m.handle(t, in.Request, true)
+	return m.end()
+}
+
+// handle does what a request asks. One that meets a transaction that ends waits, if it may.
+func (m *Machine) handle(t coordinator.Token, request any, mayWait bool) {
+	var txn *transaction // that ends
+	var reply any
+	switch req := request.(type) {
+	case *kmsg.InitProducerIDRequest:
+		reply, txn = m.initProducerID(req)
+	case AddPartitions:
+		reply, txn = m.addPartitions(req)
+	case *kmsg.EndTxnRequest:
+		reply, txn = m.endTxn(req)
+	case Complete:
+		m.complete(req)
+	case Describe:
+		reply = m.describe(req)
+	case List:
+		reply = m.list(req)
+	case Count:
+		reply = m.count()
+	default:
+		reply = fmt.Errorf("transaction machine: a %T is not a request that it knows", request)
+	}
+	if txn != nil && mayWait && m.wait(txn, t, request, reply) {
+		return
+	}
+	m.reply(t, reply)
+}
+
+// Expire implements coordinator.Machine.
+func (m *Machine) Expire(now time.Time) coordinator.Effects {
+	m.begin(now)
+	for range firesAtOnce {
+		t := m.timers.First()
+		if t == nil || t.At() > m.clock() || len(m.fx.Records) >= firesAtOnce {
+			break
+		}
+		m.timers.Stop(t)
+		t.Owner().expire(m)
+	}
+	return m.end()
+}
+
+// firesAtOnce bounds how many timers one Expire runs, and about how many records come of it.
+const firesAtOnce = 500
+
+// Loaded implements coordinator.Machine: transactions go on where the log left them.
+func (m *Machine) Loaded(now time.Time) coordinator.Effects {
+	m.begin(now)
+	for _, id := range m.ids() {
+		t := m.transactions[id]
+		switch {
+		case t.state == Ongoing:
+			m.setTimeout(t)
+		case t.state.isPrepared():
+			m.fx.Sends = append(m.fx.Sends, t.ending())
+		}
+	}
+	m.set(&m.expiry.timer, &m.expiry, m.opts.ExpireEvery)
+	return m.end()
+}
+
+func (m *Machine) begin(now time.Time) {
+	if m.began.IsZero() {
+		m.began = now
+	}
+	m.now = now
+}
+
+// end returns what the command has led to.
+func (m *Machine) end() coordinator.Effects {
+	fx := m.fx
+	m.fx = coordinator.Effects{}
+	if t := m.timers.First(); t != nil {
+		fx.Deadline = m.began.Add(time.Duration(t.At()))
+	}
+	return fx
+}
+
+func (m *Machine) reply(t coordinator.Token, message any) {
+	m.fx.Replies = append(m.fx.Replies, coordinator.Reply{To: t, Message: message})
+}
+
+// change notes a change of a transactional id: it has been made, and is to be written.
+func (m *Machine) change(t *transaction) {
+	t.updated = m.millis()
+	m.fx.Records = append(m.fx.Records, t.record(m.opts.Version()))
+}
+
+// clock is the time on which timers run, in nanoseconds.
+func (m *Machine) clock() int64 { return int64(m.now.Sub(m.began)) }
+
+// millis is the time that is written into records: Unix milliseconds.
+func (m *Machine) millis() int64 { return m.now.UnixMilli() }
+
+// set makes a timer ring after a time.
+func (m *Machine) set(t *timer, owner expirer, after time.Duration) {
+	m.timers.Set(t, owner, m.clock()+int64(after))
+}
+
+// ids returns all transactional ids, in order.
+func (m *Machine) ids() []string {
+	ids := make([]string, 0, len(m.transactions))
+	for id := range m.transactions {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// code is the number of an error; nil is none.
+func code(err *kerr.Error) int16 {
+	if err == nil {
+		return 0
+	}
+	return err.Code
+}
