@@ -73,7 +73,7 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 			return n.number("producer", v.Int())
 		}
 	}
-	if strings.HasSuffix(name, "LeaderEpoch") || parent == "FetchResponseTopicPartitionDivergingEpoch" && name == "Epoch" || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
+	if strings.HasSuffix(name, "LeaderEpoch") || name == "CoordinatorEpoch" || parent == "FetchResponseTopicPartitionDivergingEpoch" && name == "Epoch" || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
 		return n.leaderEpoch(int32(v.Int()))
 	}
 	if v.Kind() == reflect.Int64 && (strings.Contains(name, "Timestamp") || strings.HasSuffix(name, "Time")) && recent(v.Int()) {

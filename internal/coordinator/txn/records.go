@@ -97,7 +97,7 @@ func readTransaction(id string, b []byte) (*transaction, error) {
 	t := &transaction{id: id, previousID: noProducerID, nextID: noProducerID, lastEpoch: noProducerEpoch}
 	t.producerID, t.epoch, t.timeout = r.Int64(), r.Int16(), r.Int32()
 	state := r.Int8()
-	for range r.ArrayLen(3) {
+	for range r.NullableArrayLen(3) {
 		topic := r.String()
 		for range r.ArrayLen(4) {
 			t.partitions = append(t.partitions, Partition{topic, r.Int32()})
@@ -123,6 +123,8 @@ func readTransaction(id string, b []byte) (*transaction, error) {
 	if t.state = State(state); r.Bad || state < 0 || t.state >= Dead {
 		return nil, fmt.Errorf("a value of %d bytes in version %d cannot be read", len(b), version)
 	}
-	t.partitions = t.with(nil)
+	if t.partitions = t.with(nil); !t.state.isOpen() {
+		t.partitions = nil // none are written
+	}
 	return t, nil
 }
