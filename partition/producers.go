@@ -136,10 +136,10 @@ func (p *producer) nextSeq() int32 {
 // count is how many producers the table has anything to say about.
 func (t *producers) count() int64 { return int64(len(t.byID) + len(t.owing)) }
 
-// missed notes that a batch that check has let pass was not written.
+// missed notes that a batch that check has let pass was not written. Nothing waits for a marker.
 func (t *producers) missed(h record.Header, now int64) {
 	id := h.ProducerID()
-	if id < 0 || t.byID[id] != nil {
+	if id < 0 || h.IsControl() || t.byID[id] != nil {
 		return // the log tells what comes next
 	}
 	if t.owing == nil {
