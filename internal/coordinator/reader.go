@@ -103,17 +103,32 @@ func (r *Reader) NullableBytes() []byte {
 	return r.span(n)
 }
 
-// ArrayLen begins an array, each of whose elements takes at least so many bytes.
+// ArrayLen begins an array that cannot be null, each of whose elements takes at least so many bytes.
 func (r *Reader) ArrayLen(least int) int {
+	n := r.count()
+	if n < 0 || n > len(r.Left)/least {
+		r.Bad, r.Left, n = true, nil, 0
+	}
+	r.Count = n
+	return n
+}
+
+// NullableArrayLen is ArrayLen for an array that may be null, which is read like an empty one.
+func (r *Reader) NullableArrayLen(least int) int {
+	peek := *r
+	if peek.count() == -1 {
+		r.Left, r.Bad, r.Count = peek.Left, peek.Bad, 0
+		return 0
+	}
+	return r.ArrayLen(least)
+}
+
+// count reads the length of an array; -1 is null.
+func (r *Reader) count() int {
 	if r.Flexible {
-		r.Count = r.uvarint() - 1
-	} else {
-		r.Count = int(r.Int32())
+		return r.uvarint() - 1
 	}
-	if r.Count < 0 || r.Count > len(r.Left)/least {
-		r.Bad, r.Left, r.Count = true, nil, 0
-	}
-	return r.Count
+	return int(r.Int32())
 }
 
 // Tags reads tagged fields; each is handed its bytes.

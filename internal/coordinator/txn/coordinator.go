@@ -14,7 +14,7 @@ import (
 // MarkerWriter writes markers into partitions: now into this broker's own, some day also into others'.
 type MarkerWriter interface {
 	// WriteMarkers writes a marker into each of some partitions and returns when all are committed, or why they are not: an
-	// error for each partition, nil where the marker is committed. UNKNOWN_TOPIC_OR_PARTITION says that the partition is
+	// error for each partition, in their order, nil where the marker is committed. It does not change the list. UNKNOWN_TOPIC_OR_PARTITION says that the partition is
 	// gone, INVALID_PRODUCER_EPOCH and TRANSACTION_COORDINATOR_FENCED that it refuses the marker for good; all else is tried
 	// again. It is called concurrently.
 	WriteMarkers(ctx context.Context, m partition.Marker, to []Partition) []error
@@ -33,8 +33,8 @@ type Config struct {
 }
 
 // Coordinator runs the machines of the transactional ids whose shards this broker leads, and has the markers written of the
-// transactions that they decide. It is safe for concurrent use. It has a goroutine for each shard and one for each transaction
-// that is ending; Unload and Close end them.
+// transactions that they decide. It is safe for concurrent use. It has a goroutine for each shard and one for each of a bounded
+// number of transactions that are ending; Unload and Close end them.
 type Coordinator struct {
 	config  Config
 	runtime *coordinator.Runtime[Input]
@@ -50,11 +50,18 @@ func NewCoordinator(c Config) *Coordinator {
 			o.TakeProducerID = c.IDs.TryTake
 			return New(o)
 		},
-		Send: func(shard int32, message any) { coord.sender.send(shard, message.(Ending)) },
-		Log:  c.Log,
+		Send: func(shard int32, message any) {
+			switch message := message.(type) {
+			case Ending:
+				coord.sender.send(shard, message)
+			case NeedProducerID:
+				coord.sender.fetchIDs(shard)
+			}
+		},
+		Log: c.Log,
 	})
 	coord.sender = sender{
-		markers: c.Markers, log: c.Log, shards: make(map[int32]*sending),
+		markers: c.Markers, fill: c.IDs.Fill, log: c.Log, shards: make(map[int32]*sending),
 		complete: func(ctx context.Context, shard int32, done Complete) error {
 			_, err := coord.runtime.Do(ctx, shard, Input{Request: done})
 			return err

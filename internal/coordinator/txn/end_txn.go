@@ -7,8 +7,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// epochBumpVersion is from when on EndTxn raises the producer's epoch (KIP-890).
-const epochBumpVersion = 5
+const (
+	// epochBumpVersion is from when on EndTxn raises the producer's epoch (KIP-890).
+	epochBumpVersion = 5
+	// fencedSinceEndTxn is the version of EndTxn from which on clients know PRODUCER_FENCED.
+	fencedSinceEndTxn = 2
+)
 
 // endTxn handles EndTxn.
 func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction) {
@@ -22,6 +26,8 @@ func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction)
 		err = kerr.InvalidRequest
 	case t == nil:
 		err = kerr.InvalidProducerIDMapping
+	case req.Version >= epochBumpVersion && m.opts.Version() < taggedVersion:
+		err = kerr.UnsupportedVersion
 	case req.Version >= epochBumpVersion:
 		err, ok = m.endBumping(t, req)
 		if err == nil && ok {
@@ -33,7 +39,7 @@ func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction)
 	if !ok {
 		return NeedProducerID{}, nil
 	}
-	resp.ErrorCode = code(err)
+	resp.ErrorCode = code(olderFence(err, req.Version < fencedSinceEndTxn))
 	if err == kerr.ConcurrentTransactions {
 		ends = t
 	}
@@ -90,45 +96,40 @@ func (m *Machine) endBumping(t *transaction, req *kmsg.EndTxnRequest) (err *kerr
 	}
 	// What the producer has written may not have got as far as to be part of a transaction. Abort all the same, so that it never
 	// will.
-	t.start = m.millis()
 	return nil, m.prepare(t, PrepareAbort, 2)
 }
 
 // prepare decides a transaction. Under version 2 that raises the epoch; where epochs have run out the producer gets another
 // id when all is complete. It returns false, having done nothing, if there is none at hand.
 func (m *Machine) prepare(t *transaction, s State, version int16) bool {
-	t.nextID = noProducerID
+	nextID := int64(noProducerID)
 	if version >= 2 {
 		if t.exhausted() {
 			id, ok := m.opts.TakeProducerID()
 			if !ok {
 				return false
 			}
-			t.nextID = id
+			nextID = id
 		}
 		t.lastEpoch = t.epoch
 		if t.epoch < math.MaxInt16 {
 			t.epoch++
 		}
 	}
-	t.state, t.version, t.previousID = s, version, t.producerID
+	if t.state != Ongoing {
+		t.start = m.millis() // when it began is not known
+	}
+	t.state, t.version, t.previousID, t.nextID = s, version, t.producerID, nextID
 	m.timers.Stop(&t.timer)
 	m.change(t)
 	m.fx.Sends = append(m.fx.Sends, t.ending())
 	return true
 }
 
-// Complete says that the markers of an Ending are written. There is no reply to speak of.
-type Complete struct {
-	TransactionalID string
-	ProducerID      int64
-	ProducerEpoch   int16
-}
-
 // complete handles Complete.
 func (m *Machine) complete(req Complete) {
 	t := m.transactions[req.TransactionalID]
-	if t == nil || !t.state.isPrepared() || t.producerID != req.ProducerID || t.epoch != req.ProducerEpoch {
+	if t == nil || !t.state.isPrepared() || t.ending().Complete != req {
 		return // it was completed before
 	}
 	t.state = completed(t.state == PrepareCommit)

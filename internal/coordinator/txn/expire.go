@@ -1,10 +1,17 @@
 package txn
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
-// setTimeout has a transaction aborted when its time is up.
+// setTimeout has a transaction aborted when its time is up. A clock that was set back does not make that time longer.
 func (m *Machine) setTimeout(t *transaction) {
-	m.set(&t.timer, t, time.Duration(t.start+int64(t.timeout)-m.millis())*time.Millisecond)
+	if t.timeout == math.MaxInt32 {
+		return // Kafka's two-phase commit: it is for somebody else to decide (TransactionMetadata.isDistributedTwoPhaseCommitTxn)
+	}
+	left := min(max(t.start+int64(t.timeout)-m.millis(), 0), int64(t.timeout))
+	m.set(&t.timer, t, time.Duration(left)*time.Millisecond)
 }
 
 // retryAbort is after what time the abort of a transaction is tried again for which there was no producer id.
@@ -13,6 +20,7 @@ const retryAbort = time.Second
 // expire aborts a transaction whose time is up. Its producer is fenced.
 func (t *transaction) expire(m *Machine) {
 	if !m.fence(t) {
+		m.fx.Sends = append(m.fx.Sends, NeedProducerID{})
 		m.set(&t.timer, t, retryAbort)
 	}
 }
@@ -23,22 +31,31 @@ type expiry struct {
 	ids []string // still to be visited
 }
 
-// stepIDs is how many ids one step visits.
-const stepIDs = 1000
+const (
+	// stepIDs is how many ids one step visits.
+	stepIDs = 1000
+	// stepBytes is how much one step writes, if a batch may have that much.
+	stepBytes = 16 << 10
+)
 
 // expire does one step.
 func (e *expiry) expire(m *Machine) {
 	if e.ids == nil {
 		e.ids = m.ids()
 	}
-	n := min(stepIDs, len(e.ids))
-	for _, id := range e.ids[:n] {
+	limit := min(stepBytes, m.opts.MaxRecordBytes())
+	for n := 0; n < stepIDs && len(e.ids) > 0; n++ {
+		id := e.ids[0]
+		if len(m.fx.Records) > 0 && m.written()+recordSize(id, nil) > limit {
+			break
+		}
+		e.ids = e.ids[1:]
 		if t := m.transactions[id]; t != nil && m.unused(t) {
 			delete(m.transactions, id)
 			m.fx.Records = append(m.fx.Records, tombstone(id))
 		}
 	}
-	if e.ids = e.ids[n:]; len(e.ids) > 0 {
+	if len(e.ids) > 0 {
 		m.set(&e.timer, e, 0)
 		return
 	}

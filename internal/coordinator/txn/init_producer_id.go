@@ -7,13 +7,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// fencedSinceInit is the version of InitProducerId from which on clients know PRODUCER_FENCED.
+const fencedSinceInit = 4
+
 // initProducerID handles InitProducerId: a producer begins under a transactional id, or begins anew after an error (KIP-360).
 // Whoever had the id before is fenced, and a transaction that it left open is aborted, which is waited for.
 func (m *Machine) initProducerID(req *kmsg.InitProducerIDRequest) (reply any, ends *transaction) {
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 	resp.ProducerID, resp.ProducerEpoch = noProducerID, noProducerEpoch
 	fail := func(err *kerr.Error) *kmsg.InitProducerIDResponse {
-		resp.ErrorCode = err.Code
+		resp.ErrorCode = code(olderFence(err, req.Version < fencedSinceInit))
 		return resp
 	}
 	id := ""
@@ -21,13 +24,14 @@ func (m *Machine) initProducerID(req *kmsg.InitProducerIDRequest) (reply any, en
 		id = *req.TransactionalID
 	}
 	switch {
-	case id == "" || len(id) > maxID:
+	case id == "" || len(id) > maxID || recordSize(id, nil) > m.opts.MaxRecordBytes(),
+		(req.ProducerID == noProducerID) != (req.ProducerEpoch == noProducerEpoch):
 		return fail(kerr.InvalidRequest), nil
 	case req.TransactionTimeoutMillis <= 0 || int64(req.TransactionTimeoutMillis) > m.opts.MaxTimeout.Milliseconds():
 		return fail(kerr.InvalidTransactionTimeout), nil
 	}
 	t := m.transactions[id]
-	expects := req.ProducerID != noProducerID || req.ProducerEpoch != noProducerEpoch
+	expects := req.ProducerID != noProducerID
 	switch {
 	case t == nil:
 		t = &transaction{
@@ -38,8 +42,9 @@ func (m *Machine) initProducerID(req *kmsg.InitProducerIDRequest) (reply any, en
 		return fail(kerr.ConcurrentTransactions), t
 	case expects && !t.knows(req.ProducerID, req.ProducerEpoch):
 		return fail(kerr.ProducerFenced), nil
-	case t.state == Ongoing && expects && req.ProducerEpoch != t.epoch && req.ProducerEpoch != t.lastEpoch:
-		// Kafka would abort the transaction of the producer that has followed this one, and then fence this one.
+	case t.state == Ongoing && expects && req.ProducerEpoch != t.epoch:
+		// Whoever has begun this transaction has followed the one that asks, or is the same and has asked long ago. Kafka
+		// aborts it, and then fences the one that asks.
 		return fail(kerr.ProducerFenced), nil
 	case t.state == Ongoing:
 		if !m.fence(t) {
@@ -74,7 +79,6 @@ func (m *Machine) renew(t *transaction, expects bool, expected int16) (err *kerr
 	case repeated && expected != t.lastEpoch:
 		return kerr.ProducerFenced, true
 	case repeated:
-		t.previousID = t.producerID
 		return nil, true
 	}
 	last := int16(noProducerEpoch)
@@ -88,7 +92,9 @@ func (m *Machine) renew(t *transaction, expects bool, expected int16) (err *kerr
 		}
 		epoch = 0
 	}
-	t.previousID = t.producerID
+	if t.previousID = t.producerID; t.previousID == noProducerID {
+		t.previousID = id // so Kafka writes it
+	}
 	t.producerID, t.epoch, t.lastEpoch = id, epoch, last
 	return nil, true
 }

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -49,9 +50,12 @@ type List struct {
 	Pattern *regexp.Regexp
 }
 
-// StatesNamed returns the states of names, not nil, and the names that are of none.
+// StatesNamed returns the states of names, as List takes them, and the names that are of none. Without any name that is nil:
+// any state.
 func StatesNamed(names []string) (known []State, unknown []string) {
-	known = []State{}
+	if len(names) > 0 {
+		known = []State{}
+	}
 	for _, name := range names {
 		if s, ok := stateNamed(name); ok {
 			known = append(known, s)
@@ -80,6 +84,24 @@ func (m *Machine) list(req List) []kmsg.ListTransactionsResponseTransactionState
 	return all
 }
 
+// maxPattern bounds a pattern, in bytes.
+const maxPattern = 1 << 10
+
+// CompilePattern returns what a List takes to find the ids that a pattern matches as a whole, by the rules of RE2; nil for an
+// empty one. The error is INVALID_REGULAR_EXPRESSION (KIP-1152).
+func CompilePattern(pattern string) (*regexp.Regexp, error) {
+	if pattern == "" {
+		return nil, nil
+	}
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%w: the pattern has %d bytes, and %d are allowed", kerr.InvalidRegularExpression, len(pattern), maxPattern)
+	}
+	if _, err := regexp.Compile(pattern); err != nil { // or else a bracket could close one that is put around it
+		return nil, fmt.Errorf("%w: %w", kerr.InvalidRegularExpression, err)
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+}
+
 // Count asks how many transactional ids there are. The reply is a Counts.
 type Count struct{}
 
@@ -88,6 +110,16 @@ type Count struct{}
 type Counts struct {
 	ByState map[State]int
 	Oldest  int64
+}
+
+// Add adds the figures of another shard.
+func (c *Counts) Add(o Counts) {
+	for state, n := range o.ByState {
+		c.ByState[state] += n
+	}
+	if o.Oldest > 0 && (c.Oldest == 0 || o.Oldest < c.Oldest) {
+		c.Oldest = o.Oldest
+	}
 }
 
 // count handles Count.

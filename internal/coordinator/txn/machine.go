@@ -38,7 +38,8 @@ type Input struct {
 	Request any
 }
 
-// NeedProducerID is replied where a producer id was needed and none at hand. Nothing was done.
+// NeedProducerID is replied where a producer id was needed and none at hand. Nothing was done. The machine sends it where it
+// needs one by itself.
 type NeedProducerID struct{}
 
 // maxID bounds a transactional id, in bytes; records carry the length in 16 bits.
@@ -99,12 +100,13 @@ func (m *Machine) handle(t coordinator.Token, request any, mayWait bool) {
 	m.reply(t, reply)
 }
 
-// Expire implements coordinator.Machine.
+// Expire implements coordinator.Machine. What is due beside the first that has something to write is left to the next call, for
+// which the deadline asks at once: records of one call go into one batch, and each may be as large as a batch may be.
 func (m *Machine) Expire(now time.Time) coordinator.Effects {
 	m.begin(now)
 	for range firesAtOnce {
 		t := m.timers.First()
-		if t == nil || t.At() > m.clock() || len(m.fx.Records) >= firesAtOnce {
+		if t == nil || t.At() > m.clock() || len(m.fx.Records) > 0 {
 			break
 		}
 		m.timers.Stop(t)
@@ -113,7 +115,7 @@ func (m *Machine) Expire(now time.Time) coordinator.Effects {
 	return m.end()
 }
 
-// firesAtOnce bounds how many timers one Expire runs, and about how many records come of it.
+// firesAtOnce bounds how many timers one Expire runs.
 const firesAtOnce = 500
 
 // Loaded implements coordinator.Machine: transactions go on where the log left them.
@@ -155,7 +157,7 @@ func (m *Machine) reply(t coordinator.Token, message any) {
 
 // change notes a change of a transactional id: it has been made, and is to be written.
 func (m *Machine) change(t *transaction) {
-	t.updated = m.millis()
+	t.updated = max(m.millis(), t.updated+1)
 	m.fx.Records = append(m.fx.Records, t.record(m.opts.Version()))
 }
 
@@ -178,6 +180,22 @@ func (m *Machine) ids() []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// written is about what has been written so far by the command that is under way, in bytes, and not less.
+func (m *Machine) written() (size int) {
+	for _, r := range m.fx.Records {
+		size += recordOverhead + len(r.Key) + len(r.Value)
+	}
+	return size
+}
+
+// olderFence returns what a client is told instead of an error if it does not know PRODUCER_FENCED.
+func olderFence(err *kerr.Error, unknown bool) *kerr.Error {
+	if err == kerr.ProducerFenced && unknown {
+		return kerr.InvalidProducerEpoch
+	}
+	return err
 }
 
 // code is the number of an error; nil is none.

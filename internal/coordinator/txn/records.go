@@ -11,6 +11,10 @@ import (
 // keyVersion is the version of the keys of __transaction_state, and the type of its records.
 const keyVersion = 0
 
+// taggedVersion is the transaction.version from which on records have room for what the protocol of version 2 needs. Clients
+// may speak it with 1 too, as they do for a moment when it is lowered from 2.
+const taggedVersion = 1
+
 // record returns the record that says what a transactional id has become. The version of the value is 1 with a
 // transaction.version above 0 (Kafka's TransactionLog).
 func (t *transaction) record(feature int16) coordinator.Record {
@@ -19,7 +23,7 @@ func (t *transaction) record(feature int16) coordinator.Record {
 		LastUpdateTimestamp: t.updated, StartTimestamp: t.start,
 		PreviousProducerID: t.previousID, NextProducerID: t.nextID, ClientTransactionVersion: t.version, NextProducerEpoch: -1,
 	}
-	if feature > 0 {
+	if feature >= taggedVersion {
 		v.Version = 1
 	}
 	if t.state != Empty {
@@ -97,7 +101,7 @@ func readTransaction(id string, b []byte) (*transaction, error) {
 	t := &transaction{id: id, previousID: noProducerID, nextID: noProducerID, lastEpoch: noProducerEpoch}
 	t.producerID, t.epoch, t.timeout = r.Int64(), r.Int16(), r.Int32()
 	state := r.Int8()
-	for range r.ArrayLen(3) {
+	for range r.NullableArrayLen(3) {
 		topic := r.String()
 		for range r.ArrayLen(4) {
 			t.partitions = append(t.partitions, Partition{topic, r.Int32()})
@@ -123,6 +127,8 @@ func readTransaction(id string, b []byte) (*transaction, error) {
 	if t.state = State(state); r.Bad || state < 0 || t.state >= Dead {
 		return nil, fmt.Errorf("a value of %d bytes in version %d cannot be read", len(b), version)
 	}
-	t.partitions = t.with(nil)
+	if t.partitions = t.with(nil); !t.state.isOpen() {
+		t.partitions = nil // none are written
+	}
 	return t, nil
 }

@@ -36,6 +36,9 @@ func stateNamed(name string) (State, bool) {
 	return State(i), i >= 0
 }
 
+// isOpen says that there is a transaction, decided or not.
+func (s State) isOpen() bool { return s == Ongoing || s.isPrepared() }
+
 // isPrepared says that the transaction is decided and its markers are not known to be written.
 func (s State) isPrepared() bool { return s == PrepareCommit || s == PrepareAbort }
 
@@ -72,7 +75,7 @@ type transaction struct {
 	state      State
 	partitions []Partition // in order
 	start      int64       // of the transaction, in Unix milliseconds; noTime for none
-	updated    int64       // in Unix milliseconds
+	updated    int64       // in Unix milliseconds; each change has a larger one than the one before
 	version    int16       // of transactions that the producer speaks
 
 	// lastEpoch is what the producer had before its epoch was raised at its own wish; noProducerEpoch for none. A request
@@ -101,18 +104,26 @@ func (t *transaction) with(more []Partition) []Partition {
 // Ending is a transaction that is decided: a marker has to be written into each of its partitions, and then Complete to be
 // commanded. The machine sends it.
 type Ending struct {
+	Complete
+	Commit     bool
+	Version    int16       // of transactions, which the markers are written under
+	Partitions []Partition // not to be changed
+}
+
+// Complete says that the markers of an Ending are written. There is no reply to speak of.
+type Complete struct {
 	TransactionalID string
 	ProducerID      int64
 	ProducerEpoch   int16
-	Commit          bool
-	Version         int16
-	Partitions      []Partition
+	// Decided is when the transaction was decided, in Unix milliseconds. Of two transactions with the same producer and
+	// epoch, as there are before version 2, it is the later one's that is larger.
+	Decided int64
 }
 
 func (t *transaction) ending() Ending {
 	return Ending{
-		TransactionalID: t.id, ProducerID: t.producerID, ProducerEpoch: t.epoch, Commit: t.state == PrepareCommit,
-		Version: t.version, Partitions: t.partitions,
+		Complete: Complete{TransactionalID: t.id, ProducerID: t.producerID, ProducerEpoch: t.epoch, Decided: t.updated},
+		Commit:   t.state == PrepareCommit, Version: t.version, Partitions: t.partitions,
 	}
 }
 

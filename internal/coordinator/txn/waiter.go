@@ -13,12 +13,17 @@ type waiter struct {
 	reply   any // if it has waited in vain
 }
 
-// waitingForOne bounds how many requests wait for one transaction.
-const waitingForOne = 16
+const (
+	// waitingForOne bounds how many requests wait for one transaction.
+	waitingForOne = 16
+	// waitingPartitions bounds how many partitions a request may bring that waits.
+	waitingPartitions = 1000
+)
 
 // wait has a request wait for a transaction that ends, and says whether there was room for it.
 func (m *Machine) wait(t *transaction, token coordinator.Token, request, reply any) bool {
-	if m.waiting >= m.opts.Waiting || len(t.waiting) >= waitingForOne {
+	add, _ := request.(AddPartitions)
+	if m.waiting >= m.opts.Waiting || len(t.waiting) >= waitingForOne || len(add.Partitions) > waitingPartitions {
 		return false
 	}
 	m.waiting++
@@ -41,13 +46,19 @@ func (w *waiter) expire(m *Machine) {
 	m.reply(w.token, w.reply)
 }
 
-// resume handles what has waited for a transaction, in order. What meets the end of another one then has waited enough.
+// resume handles what has waited for a transaction, in order. What meets the end of another one then has waited enough, and so
+// has what might not fit into one batch with the rest.
 func (m *Machine) resume(t *transaction) {
 	waiting := t.waiting
 	t.waiting = nil
 	for _, w := range waiting {
 		m.timers.Stop(&w.timer)
 		m.waiting--
+		add, _ := w.request.(AddPartitions)
+		if m.written()+recordSize(t.id, t.partitions)+recordSize("", add.Partitions) > m.opts.MaxRecordBytes() {
+			m.reply(w.token, w.reply)
+			continue
+		}
 		m.handle(w.token, w.request, false)
 	}
 }
