@@ -92,7 +92,7 @@ func ask(t *testing.T, r *coordinator.Runtime[command], histories []*history, ra
 		shard := random.IntN(len(histories))
 		h := histories[shard]
 		n := random.IntN(4)
-		numbers, floor := h.begin(n)
+		numbers, least := h.begin(n)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(3000))*time.Microsecond)
 		message, err := r.Do(ctx, int32(shard), command{add: numbers, park: n == 0 && random.IntN(4) == 0})
 		cancel()
@@ -100,7 +100,7 @@ func ask(t *testing.T, r *coordinator.Runtime[command], histories []*history, ra
 		case err == nil:
 			answered++
 			v, _ := message.(view)
-			h.end(numbers, floor, v)
+			h.end(numbers, least, v)
 		case !errors.Is(err, coordinator.ErrLoading) && !errors.Is(err, coordinator.ErrNotCoordinator) &&
 			!errors.Is(err, coordinator.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded):
 			t.Errorf("Do: %v", err)
