@@ -100,6 +100,13 @@ func crashes(t *testing.T, seed uint64, plant func(*partition.Partition) coordin
 	if fault == nil {
 		fault = w.survives(disk.Kill(), w.marks())
 	}
+	committed, doomed := 0, 0
+	for _, h := range w.histories {
+		committed, doomed = committed+len(h.committed), doomed+len(h.doomed)
+	}
+	if plant == nil && (committed < 10 || doomed < 10) {
+		t.Errorf("only %d transactions were committed, and %d numbers aborted", committed, doomed)
+	}
 	return points, fault
 }
 
