@@ -2,6 +2,7 @@ package partition
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -15,9 +16,12 @@ type Guard uint64
 
 // guards are the guards of a partition. The append lock guards them. The zero value is empty.
 type guards struct {
-	byID  map[int64]guarded // by producer id; nil if there is none
-	last  Guard             // that was given
-	sweep int               // how many there have to be before old ones are looked for
+	// byID are those of each producer id, one for each epoch that it was asked for: who asks is not confirmed yet, and an
+	// epoch that nobody ever had must not stand in the way of the one that there is. Nil if there is none.
+	byID  map[int64][]guarded
+	count int
+	last  Guard // that was given
+	sweep int   // how many there have to be before old ones are looked for
 }
 
 // guarded is what a guard stands for (Kafka's VerificationStateEntry).
@@ -39,40 +43,54 @@ const (
 	fewGuards, mostGuards = 1 << 10, 1 << 16
 )
 
-// give returns the guard of a producer: a new one if there is none for its epoch, none if there is one for a newer epoch, and
-// false if there is no room.
+// give returns the guard of a producer in an epoch, a new one if there is none, and false if there is no room.
 func (g *guards) give(id int64, want guarded, now int64) (Guard, bool) {
-	e, there := g.byID[id]
-	there = there && now-e.since < guardLife.Milliseconds()
-	switch {
-	case there && e.epoch > want.epoch:
-		return 0, true
-	case there && e.epoch == want.epoch:
+	if e := g.find(id, want.epoch); e != nil {
+		if now-e.since >= guardLife.Milliseconds() {
+			e.guard, e.lowest = g.next(), want.lowest
+		}
 		e.lowest, e.since = min(e.lowest, want.lowest), now
-		g.byID[id] = e
 		return e.guard, true
 	}
-	if len(g.byID) >= max(fewGuards, g.sweep) {
+	if g.count >= max(fewGuards, g.sweep) {
 		g.expire(now)
-		g.sweep = min(2*len(g.byID), mostGuards)
+		g.sweep = min(2*g.count, mostGuards)
 	}
-	if len(g.byID) >= mostGuards {
+	if g.count >= mostGuards {
 		return 0, false
 	}
 	if g.byID == nil {
-		g.byID = make(map[int64]guarded)
+		g.byID = make(map[int64][]guarded)
 	}
-	if g.last == 0 { // those of an earlier opening are not to be good now
+	want.guard, want.since = g.next(), now
+	g.byID[id] = append(g.byID[id], want)
+	g.count++
+	return want.guard, true
+}
+
+// next returns a guard that there was never before, also not of an earlier opening.
+func (g *guards) next() Guard {
+	if g.last == 0 {
 		g.last = Guard(rand.Uint64())
 	}
 	g.last = max(g.last+1, 1)
-	want.guard, want.since = g.last, now
-	g.byID[id] = want
-	return g.last, true
+	return g.last
 }
 
-// end takes a producer's guard back: its transaction has begun in the log, or has ended.
+// find returns what a producer's guard in an epoch stands for, nil if there is none.
+func (g *guards) find(id int64, epoch int16) *guarded {
+	all := g.byID[id]
+	for i := range all {
+		if all[i].epoch == epoch {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// end takes a producer's guards back: its transaction has begun in the log, or has ended.
 func (g *guards) end(id int64) {
+	g.count -= len(g.byID[id])
 	if delete(g.byID, id); len(g.byID) == 0 {
 		g.byID = nil
 	}
@@ -80,17 +98,22 @@ func (g *guards) end(id int64) {
 
 // expire takes back the guards whose time is up.
 func (g *guards) expire(now int64) {
-	for id, e := range g.byID {
-		if now-e.since >= guardLife.Milliseconds() {
-			g.end(id)
+	for id, all := range g.byID {
+		kept := slices.DeleteFunc(all, func(e guarded) bool { return now-e.since >= guardLife.Milliseconds() })
+		g.count -= len(all) - len(kept)
+		if g.byID[id] = kept; len(kept) == 0 {
+			delete(g.byID, id)
 		}
+	}
+	if len(g.byID) == 0 {
+		g.byID = nil
 	}
 }
 
 // Guard returns what a producer's transactional batch must bring to be appended, and whether the coordinator has to be asked
 // before it does: not while the producer's transaction is open here. Bumps says that the producer speaks version 2 of
-// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, a newer epoch, and five
-// minutes. Where a newer epoch waits for its confirmation already the guard is none: the coordinator knows who is fenced.
+// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, a newer epoch's too, and
+// five minutes.
 //
 // An epoch below the one that is known is INVALID_PRODUCER_EPOCH (Kafka's UnifiedLog.maybeStartTransactionVerification). When
 // too many wait to be confirmed it is NOT_ENOUGH_REPLICAS, on which a producer tries again, and which Kafka answers when a
@@ -118,7 +141,7 @@ func (p *Partition) guard(id int64, want guarded) (g Guard, ask bool, err error)
 		return 0, false, refuse(kerr.NotEnoughReplicas, "append to %s: the transactions of %d producers wait to be confirmed, more than there may be",
 			p.id, mostGuards)
 	}
-	p.counters.guards.Store(int64(len(p.guards.byID)))
+	p.counters.guards.Store(int64(p.guards.count))
 	return g, true, nil
 }
 
@@ -157,12 +180,12 @@ func (p *Partition) transactionOpen(id int64, epoch int16) bool {
 
 // checkGuard returns what a producer's guard stands for, INVALID_TXN_STATE if it is not good. The caller holds mu.
 func (p *Partition) checkGuard(id int64, epoch int16, g Guard) (guarded, error) {
-	e, there := p.guards.byID[id]
-	if g == 0 || !there || e.guard != g || e.epoch != epoch {
-		return e, refuse(kerr.InvalidTxnState,
+	e := p.guards.find(id, epoch)
+	if g == 0 || e == nil || e.guard != g {
+		return guarded{}, refuse(kerr.InvalidTxnState,
 			"append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
 	}
-	return e, nil
+	return *e, nil
 }
 
 // checkTransaction says whether a client's batch, which is no retry, has its place in the transactions: a transactional one
