@@ -145,7 +145,7 @@ func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) 
 		p.producers.apply(a.Batch.Header, a.marker.CoordinatorEpoch, now)
 		if a.Batch.IsTransactional() {
 			p.guards.end(a.Batch.ProducerID())
-			p.counters.guards.Store(int64(p.guards.count))
+			p.counters.guards.Store(int64(len(p.guards.byID)))
 		}
 		p.counters.wrote(a.Batch)
 		p.fallBehind(int64(a.Batch.Size()), now)

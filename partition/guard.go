@@ -2,7 +2,6 @@ package partition
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,19 +15,16 @@ type Guard uint64
 
 // guards are the guards of a partition. The append lock guards them. The zero value is empty.
 type guards struct {
-	// byID are those of each producer id, one for each epoch that it was asked for: who asks is not confirmed yet, and an
-	// epoch that nobody ever had must not stand in the way of the one that there is. Nil if there is none.
-	byID  map[int64][]guarded
-	count int
-	last  Guard // that was given
-	sweep int   // how many there have to be before old ones are looked for
+	byID  map[int64]guarded // by producer id; nil if there is none
+	last  Guard             // that was given
+	sweep int               // how many there have to be before old ones are looked for
 }
 
 // guarded is what a guard stands for (Kafka's VerificationStateEntry).
 type guarded struct {
 	guard Guard
-	epoch int16
-	// lowest is the smallest sequence number that was asked for: those behind it have to wait for it.
+	epoch int16 // the newest that was asked for
+	// lowest is the smallest sequence number that was asked for in that epoch: those behind it have to wait for it.
 	lowest int32
 	// bumps says that the producer's epoch grows with each transaction, so that each begins with sequence number 0.
 	bumps bool
@@ -43,54 +39,42 @@ const (
 	fewGuards, mostGuards = 1 << 10, 1 << 16
 )
 
-// give returns the guard of a producer in an epoch, a new one if there is none, and false if there is no room.
+// give returns the guard of a producer, a new one if there is none, and false if there is no room. All epochs have it in
+// common: whoever asks in a newer one has not been confirmed, and must not lock out who will be.
 func (g *guards) give(id int64, want guarded, now int64) (Guard, bool) {
-	if e := g.find(id, want.epoch); e != nil {
-		if now-e.since >= guardLife.Milliseconds() {
-			e.guard, e.lowest = g.next(), want.lowest
+	e, there := g.byID[id]
+	if there && now-e.since < guardLife.Milliseconds() {
+		switch {
+		case e.epoch == want.epoch:
+			e.lowest = min(e.lowest, want.lowest)
+		case e.epoch < want.epoch:
+			e.epoch, e.lowest, e.bumps = want.epoch, want.lowest, want.bumps
 		}
-		e.lowest, e.since = min(e.lowest, want.lowest), now
+		e.since = now
+		g.byID[id] = e
 		return e.guard, true
 	}
-	if g.count >= max(fewGuards, g.sweep) {
+	if len(g.byID) >= max(fewGuards, g.sweep) {
 		g.expire(now)
-		g.sweep = min(2*g.count, mostGuards)
+		g.sweep = min(2*len(g.byID), mostGuards)
 	}
-	if g.count >= mostGuards {
+	if len(g.byID) >= mostGuards {
 		return 0, false
 	}
 	if g.byID == nil {
-		g.byID = make(map[int64][]guarded)
+		g.byID = make(map[int64]guarded)
 	}
-	want.guard, want.since = g.next(), now
-	g.byID[id] = append(g.byID[id], want)
-	g.count++
-	return want.guard, true
-}
-
-// next returns a guard that there was never before, also not of an earlier opening.
-func (g *guards) next() Guard {
-	if g.last == 0 {
+	if g.last == 0 { // those of an earlier opening are not to be good now
 		g.last = Guard(rand.Uint64())
 	}
 	g.last = max(g.last+1, 1)
-	return g.last
+	want.guard, want.since = g.last, now
+	g.byID[id] = want
+	return g.last, true
 }
 
-// find returns what a producer's guard in an epoch stands for, nil if there is none.
-func (g *guards) find(id int64, epoch int16) *guarded {
-	all := g.byID[id]
-	for i := range all {
-		if all[i].epoch == epoch {
-			return &all[i]
-		}
-	}
-	return nil
-}
-
-// end takes a producer's guards back: its transaction has begun in the log, or has ended.
+// end takes a producer's guard back: its transaction has begun in the log, or has ended.
 func (g *guards) end(id int64) {
-	g.count -= len(g.byID[id])
 	if delete(g.byID, id); len(g.byID) == 0 {
 		g.byID = nil
 	}
@@ -98,22 +82,17 @@ func (g *guards) end(id int64) {
 
 // expire takes back the guards whose time is up.
 func (g *guards) expire(now int64) {
-	for id, all := range g.byID {
-		kept := slices.DeleteFunc(all, func(e guarded) bool { return now-e.since >= guardLife.Milliseconds() })
-		g.count -= len(all) - len(kept)
-		if g.byID[id] = kept; len(kept) == 0 {
-			delete(g.byID, id)
+	for id, e := range g.byID {
+		if now-e.since >= guardLife.Milliseconds() {
+			g.end(id)
 		}
-	}
-	if len(g.byID) == 0 {
-		g.byID = nil
 	}
 }
 
 // Guard returns what a producer's transactional batch must bring to be appended, and whether the coordinator has to be asked
 // before it does: not while the producer's transaction is open here. Bumps says that the producer speaks version 2 of
-// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, a newer epoch's too, and
-// five minutes.
+// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, and five minutes. The guard of
+// a newer epoch is good for an older one too: the coordinator knows who is fenced.
 //
 // An epoch below the one that is known is INVALID_PRODUCER_EPOCH (Kafka's UnifiedLog.maybeStartTransactionVerification). When
 // too many wait to be confirmed it is NOT_ENOUGH_REPLICAS, on which a producer tries again, and which Kafka answers when a
@@ -141,7 +120,7 @@ func (p *Partition) guard(id int64, want guarded) (g Guard, ask bool, err error)
 		return 0, false, refuse(kerr.NotEnoughReplicas, "append to %s: the transactions of %d producers wait to be confirmed, more than there may be",
 			p.id, mostGuards)
 	}
-	p.counters.guards.Store(int64(p.guards.count))
+	p.counters.guards.Store(int64(len(p.guards.byID)))
 	return g, true, nil
 }
 
@@ -180,12 +159,12 @@ func (p *Partition) transactionOpen(id int64, epoch int16) bool {
 
 // checkGuard returns what a producer's guard stands for, INVALID_TXN_STATE if it is not good. The caller holds mu.
 func (p *Partition) checkGuard(id int64, epoch int16, g Guard) (guarded, error) {
-	e := p.guards.find(id, epoch)
-	if g == 0 || e == nil || e.guard != g {
-		return guarded{}, refuse(kerr.InvalidTxnState,
+	e, there := p.guards.byID[id]
+	if g == 0 || !there || e.guard != g || e.epoch < epoch {
+		return e, refuse(kerr.InvalidTxnState,
 			"append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
 	}
-	return *e, nil
+	return e, nil
 }
 
 // checkTransaction says whether a client's batch, which is no retry, has its place in the transactions: a transactional one
@@ -204,6 +183,8 @@ func (p *Partition) checkTransaction(h record.Header, g Guard) error {
 	switch {
 	case err != nil:
 		return err
+	case e.epoch != h.ProducerEpoch():
+		return nil // what is known is of a newer one
 	case h.BaseSequence() > e.lowest:
 		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d appends to %s with sequence number %d, and has yet to write %d", id, p.id, h.BaseSequence(), e.lowest)
 	case e.bumps && h.BaseSequence() != 0 && p.producers.byID[id] == nil:

@@ -248,7 +248,7 @@ func (p *Partition) expireProducers() {
 	p.producers.expire(now, p.config.Load().ProducerExpiry, p.transactions.open)
 	p.guards.expire(now)
 	p.counters.producers.Store(p.producers.count())
-	p.counters.guards.Store(int64(p.guards.count))
+	p.counters.guards.Store(int64(len(p.guards.byID)))
 }
 
 // publish has readers know what is known of transactions. The caller holds mu.
