@@ -145,6 +145,7 @@ func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) 
 		p.producers.apply(a.Batch.Header, a.marker.CoordinatorEpoch, now)
 		if a.Batch.IsTransactional() {
 			p.guards.end(a.Batch.ProducerID())
+			p.counters.guards.Store(int64(len(p.guards.byID)))
 		}
 		p.counters.wrote(a.Batch)
 		p.fallBehind(int64(a.Batch.Size()), now)
@@ -178,7 +179,7 @@ func (p *Partition) foretell(all []*Addition, now int64) (steps []step) {
 	if steps != nil {
 		start, _, _ := p.log.Bounds()
 		p.transactions.settle(start, record.Offset(p.high.Load()))
-		p.isolation.Store(p.transactions.view())
+		p.publish()
 	}
 	return steps
 }
@@ -193,7 +194,7 @@ func (p *Partition) takeBack(steps []step, next record.Offset) {
 		}
 	}
 	if changed {
-		p.isolation.Store(p.transactions.view())
+		p.publish()
 	}
 }
 

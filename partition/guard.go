@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,35 +28,47 @@ type guarded struct {
 	lowest int32
 	// bumps says that the producer's epoch grows with each transaction, so that each begins with sequence number 0.
 	bumps bool
-	since int64 // in Unix milliseconds
+	since int64 // when it was last asked for, in Unix milliseconds
 }
 
 const (
 	// guardLife is for how long a guard is good: longer than any request waits for the coordinator.
 	guardLife = 5 * time.Minute
-	// fewGuards are not looked through for old ones.
-	fewGuards = 1024
+	// fewGuards are not looked through for old ones, and there are never more than mostGuards: whoever asks for one has
+	// not been confirmed by anybody.
+	fewGuards, mostGuards = 1 << 10, 1 << 16
 )
 
-// give returns the guard of a producer, a new one if there is none for its epoch.
-func (g *guards) give(h record.Header, bumps bool, now int64) Guard {
-	id := h.ProducerID()
+// give returns the guard of a producer: a new one if there is none for its epoch, none if there is one for a newer epoch, and
+// false if there is no room.
+func (g *guards) give(id int64, want guarded, now int64) (Guard, bool) {
 	e, there := g.byID[id]
-	if there && e.epoch == h.ProducerEpoch() && now-e.since < guardLife.Milliseconds() {
-		e.lowest = min(e.lowest, h.BaseSequence())
+	there = there && now-e.since < guardLife.Milliseconds()
+	switch {
+	case there && e.epoch > want.epoch:
+		return 0, true
+	case there && e.epoch == want.epoch:
+		e.lowest, e.since = min(e.lowest, want.lowest), now
 		g.byID[id] = e
-		return e.guard
+		return e.guard, true
+	}
+	if len(g.byID) >= max(fewGuards, g.sweep) {
+		g.expire(now)
+		g.sweep = min(2*len(g.byID), mostGuards)
+	}
+	if len(g.byID) >= mostGuards {
+		return 0, false
 	}
 	if g.byID == nil {
 		g.byID = make(map[int64]guarded)
 	}
-	if len(g.byID) >= max(fewGuards, g.sweep) {
-		g.expire(now)
-		g.sweep = 2 * len(g.byID)
+	if g.last == 0 { // those of an earlier opening are not to be good now
+		g.last = Guard(rand.Uint64())
 	}
-	g.last++
-	g.byID[id] = guarded{guard: g.last, epoch: h.ProducerEpoch(), lowest: h.BaseSequence(), bumps: bumps, since: now}
-	return g.last
+	g.last = max(g.last+1, 1)
+	want.guard, want.since = g.last, now
+	g.byID[id] = want
+	return g.last, true
 }
 
 // end takes a producer's guard back: its transaction has begun in the log, or has ended.
@@ -77,28 +90,79 @@ func (g *guards) expire(now int64) {
 // Guard returns what a producer's transactional batch must bring to be appended, and whether the coordinator has to be asked
 // before it does: not while the producer's transaction is open here. Bumps says that the producer speaks version 2 of
 // transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, a newer epoch, and five
-// minutes. An epoch below the one that is known is INVALID_PRODUCER_EPOCH (Kafka's
-// UnifiedLog.maybeStartTransactionVerification).
+// minutes. Where a newer epoch waits for its confirmation already the guard is none: the coordinator knows who is fenced.
+//
+// An epoch below the one that is known is INVALID_PRODUCER_EPOCH (Kafka's UnifiedLog.maybeStartTransactionVerification). When
+// too many wait to be confirmed it is NOT_ENOUGH_REPLICAS, on which a producer tries again, and which Kafka answers when a
+// confirmation cannot be had.
 func (p *Partition) Guard(h record.Header, bumps bool) (g Guard, ask bool, err error) {
+	return p.guard(h.ProducerID(), guarded{epoch: h.ProducerEpoch(), lowest: h.BaseSequence(), bumps: bumps})
+}
+
+// GuardProducer is Guard for a partition of a coordinator's, whose batches carry no sequence numbers. Check takes the guard.
+func (p *Partition) GuardProducer(id int64, epoch int16) (g Guard, ask bool, err error) {
+	return p.guard(id, guarded{epoch: epoch, lowest: record.NoSequence})
+}
+
+func (p *Partition) guard(id int64, want guarded) (g Guard, ask bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.producers.byID[h.ProducerID()]
-	switch {
-	case known != nil && h.ProducerEpoch() < known.epoch:
-		return 0, false, staleEpoch(p.id, h, known.epoch)
-	case p.transactionOpen(h):
+	if err := p.checkEpoch(id, want.epoch); err != nil {
+		return 0, false, err
+	}
+	if p.transactionOpen(id, want.epoch) {
 		return 0, false, nil
 	}
-	return p.guards.give(h, bumps, time.Now().UnixMilli()), true, nil
+	g, ok := p.guards.give(id, want, time.Now().UnixMilli())
+	if !ok {
+		return 0, false, refuse(kerr.NotEnoughReplicas, "append to %s: the transactions of %d producers wait to be confirmed, more than there may be",
+			p.id, mostGuards)
+	}
+	p.counters.guards.Store(int64(len(p.guards.byID)))
+	return g, true, nil
+}
+
+// CheckProducer says whether a transactional batch of a producer may be appended on behalf of a coordinator, which is the only
+// one that appends to the partition, markers included: so nothing comes between. The guard is GuardProducer's. The errors are
+// INVALID_PRODUCER_EPOCH and INVALID_TXN_STATE.
+func (p *Partition) CheckProducer(id int64, epoch int16, g Guard) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.checkEpoch(id, epoch); err != nil {
+		return err
+	}
+	if p.transactionOpen(id, epoch) {
+		return nil
+	}
+	_, err := p.checkGuard(id, epoch, g)
+	return err
+}
+
+// checkEpoch refuses a producer that another instance of it has followed. The caller holds mu.
+func (p *Partition) checkEpoch(id int64, epoch int16) error {
+	if known := p.producers.byID[id]; known != nil && epoch < known.epoch {
+		return staleEpoch(p.id, id, epoch, known.epoch)
+	}
+	return nil
 }
 
 // transactionOpen says whether a producer's transaction is open in its epoch. The caller holds mu.
-func (p *Partition) transactionOpen(h record.Header) bool {
-	if p.transactions.open[h.ProducerID()] == nil {
+func (p *Partition) transactionOpen(id int64, epoch int16) bool {
+	if p.transactions.open[id] == nil {
 		return false
 	}
-	known := p.producers.byID[h.ProducerID()]
-	return known != nil && known.epoch == h.ProducerEpoch()
+	known := p.producers.byID[id]
+	return known != nil && known.epoch == epoch
+}
+
+// checkGuard returns what a producer's guard stands for, INVALID_TXN_STATE if it is not good. The caller holds mu.
+func (p *Partition) checkGuard(id int64, epoch int16, g Guard) (guarded, error) {
+	e, there := p.guards.byID[id]
+	if g == 0 || !there || e.guard != g || e.epoch != epoch {
+		return e, refuse(kerr.InvalidTxnState,
+			"append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
+	}
+	return e, nil
 }
 
 // checkTransaction says whether a client's batch, which is no retry, has its place in the transactions: a transactional one
@@ -106,16 +170,17 @@ func (p *Partition) transactionOpen(h record.Header) bool {
 // holds mu.
 func (p *Partition) checkTransaction(h record.Header, g Guard) error {
 	id := h.ProducerID()
+	open := p.transactionOpen(id, h.ProducerEpoch())
 	switch {
-	case !h.IsTransactional() && p.transactionOpen(h):
+	case !h.IsTransactional() && p.transactions.open[id] != nil:
 		return refuse(kerr.InvalidTxnState, "append to %s: producer %d has a transaction open and the batch is not part of it", p.id, id)
-	case !h.IsTransactional(), p.transactionOpen(h):
+	case !h.IsTransactional(), open:
 		return nil
 	}
-	e, there := p.guards.byID[id]
+	e, err := p.checkGuard(id, h.ProducerEpoch(), g)
 	switch {
-	case g == 0 || !there || e.guard != g || e.epoch != h.ProducerEpoch():
-		return refuse(kerr.InvalidTxnState, "append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
+	case err != nil:
+		return err
 	case h.BaseSequence() > e.lowest:
 		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d appends to %s with sequence number %d, and has yet to write %d", id, p.id, h.BaseSequence(), e.lowest)
 	case e.bumps && h.BaseSequence() != 0 && p.producers.byID[id] == nil:

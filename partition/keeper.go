@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"context"
+
 	"segue/storage"
 	"segue/storage/record"
 )
@@ -30,13 +32,32 @@ func (k *keeper) Keep(b record.Batch) storage.Verdict {
 	if b.ProducerID() < 0 {
 		return storage.KeepLatest
 	}
-	if b.IsTransactional() && !b.IsControl() && p.isolation.Load().isAborted(b.Header) {
-		return storage.DropAll
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.producers.endWith(b.Header) {
+	last := p.producers.endWith(b.Header)
+	p.mu.Unlock()
+	aborted := b.IsTransactional() && !b.IsControl() && p.isolation.Load().isAborted(b.Header)
+	switch {
+	case last && aborted:
+		return storage.DropRecords
+	case aborted:
+		return storage.DropAll
+	case last:
 		return storage.KeepBatch
 	}
 	return storage.KeepLatest
+}
+
+// Forget implements storage.Keeper. Without the markers nothing in the log tells how their transactions have ended, so a
+// checkpoint from before them would leave those open, and one that tells of an aborted one would have readers wait for its end.
+func (k *keeper) Forget(ctx context.Context, markers []record.Offset) error {
+	p := (*Partition)(k)
+	if !p.ready.Load() {
+		return errOpening
+	}
+	p.mu.Lock()
+	if p.transactions.forget(markers) {
+		p.publish()
+	}
+	p.mu.Unlock()
+	return p.Checkpoint(ctx)
 }

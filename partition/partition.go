@@ -28,6 +28,7 @@ type Partition struct {
 	// isolation is what readers of committed data have to know; nil while there is nothing. It is published before the
 	// batches are written that it tells of, and loaded after the high watermark.
 	isolation atomic.Pointer[isolation]
+	dropped   atomic.Int64 // how many aborted transactions isolation tells of no more; stored before it
 
 	high   atomic.Int64           // the high watermark, as the log has announced it
 	failed atomic.Pointer[string] // why the log has failed; nil while it has not
@@ -43,9 +44,11 @@ type Partition struct {
 
 	waiters waiters
 
-	// turn is held by who saves a checkpoint; it is a channel because it is waited for with a context. It guards saved.
-	turn  chan struct{}
-	saved record.Offset // what the last checkpoint covers; -1 if there is none
+	// turn is held by who saves a checkpoint; it is a channel because it is waited for with a context. It guards saved and
+	// savedDropped.
+	turn         chan struct{}
+	saved        record.Offset // what the last checkpoint covers; -1 if there is none
+	savedDropped int64         // how many aborted transactions had been dropped by then
 	// behind is how many bytes lie behind the last checkpoint, and since when the first of them, in Unix milliseconds.
 	behind, since atomic.Int64
 
@@ -101,6 +104,9 @@ func (p *Partition) recover(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil && covered <= end && s.decode(saved) == nil:
+		if covered < start {
+			s.transactions.reopen()
+		}
 		from, at = max(from, covered), covered
 	default:
 		// None, or none that is of use: the whole log tells the same, only slower.
@@ -119,7 +125,8 @@ func (p *Partition) recover(ctx context.Context) error {
 	s.expire(now, p.config.Load().ProducerExpiry)
 	s.transactions.settle(start, committed)
 	p.epochs, p.producers, p.transactions, p.saved = s.epochs, s.producers, s.transactions, at
-	p.isolation.Store(p.transactions.view())
+	p.publish()
+	p.savedDropped = p.transactions.dropped
 	p.counters.producers.Store(int64(len(s.producers.byID)))
 	if err == nil && covered > end {
 		// The checkpoint tells of batches that a power cut took (which can be where flush.messages is above 1). It
@@ -232,7 +239,7 @@ func (p *Partition) Producers() []ProducerState {
 
 // expireProducers forgets the producers whose time is up.
 func (p *Partition) expireProducers() {
-	if p.counters.producers.Load() == 0 {
+	if p.counters.producers.Load()+p.counters.guards.Load() == 0 {
 		return // so an idle partition is not even locked
 	}
 	p.mu.Lock()
@@ -241,10 +248,17 @@ func (p *Partition) expireProducers() {
 	p.producers.expire(now, p.config.Load().ProducerExpiry, p.transactions.open)
 	p.guards.expire(now)
 	p.counters.producers.Store(p.producers.count())
+	p.counters.guards.Store(int64(len(p.guards.byID)))
 }
 
-// Checkpoint saves the producer table and the epoch history as they are now, once all that they rest on is committed.
-// It does nothing if nothing was written since the last one.
+// publish has readers know what is known of transactions. The caller holds mu.
+func (p *Partition) publish() {
+	p.dropped.Store(p.transactions.dropped)
+	p.isolation.Store(p.transactions.view())
+}
+
+// Checkpoint saves the producer table, the epoch history and the transactions as they are now, once all that they rest on is
+// committed. It does nothing if that is what the last one says.
 func (p *Partition) Checkpoint(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:
@@ -255,12 +269,13 @@ func (p *Partition) Checkpoint(ctx context.Context) error {
 
 	p.mu.Lock()
 	start, _, end := p.log.Bounds()
-	if end == max(p.saved, 0) {
+	if end == max(p.saved, 0) && p.savedDropped == p.transactions.dropped {
 		p.mu.Unlock()
 		return nil
 	}
 	p.transactions.settle(start, record.Offset(p.high.Load()))
-	p.isolation.Store(p.transactions.view())
+	p.publish()
+	dropped := p.transactions.dropped
 	s := state{epochs: p.epochs, producers: p.producers, transactions: p.transactions}
 	encoded, behind, now := s.encode(), p.behind.Load(), time.Now().UnixMilli()
 	p.mu.Unlock()
@@ -271,7 +286,7 @@ func (p *Partition) Checkpoint(ctx context.Context) error {
 	if err := p.log.Save(ctx, checkpointName, end, encoded); err != nil {
 		return translate("checkpoint of "+p.id.String(), err)
 	}
-	p.saved = end
+	p.saved, p.savedDropped = end, dropped
 	if p.behind.Add(-behind) > 0 {
 		p.since.Store(now)
 	}

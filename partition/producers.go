@@ -39,6 +39,7 @@ type producer struct {
 	// coordinatorEpoch is the largest of the transaction coordinators that have ended its transactions, -1 for none.
 	coordinatorEpoch int32
 	batches          [window]written
+	timestamp        int64 // the largest of its last batch or marker
 	// active is when this broker last took a batch of the producer's, in Unix milliseconds. Kafka counts from the
 	// timestamp of the batch, which under CreateTime is whatever its producer says: one that writes old events would
 	// be forgotten while it is at it, and its next retry be taken for new data.
@@ -71,7 +72,7 @@ func (t *producers) check(id storage.Identity, h record.Header, from Origin) err
 	}
 	epoch := h.ProducerEpoch()
 	if epoch < p.epoch {
-		return staleEpoch(id, h, p.epoch)
+		return staleEpoch(id, h.ProducerID(), epoch, p.epoch)
 	}
 	if from != Client || p.epoch == record.NoProducerEpoch {
 		return nil
@@ -89,9 +90,8 @@ func (t *producers) check(id storage.Identity, h record.Header, from Origin) err
 }
 
 // staleEpoch refuses a batch of a producer that another instance of it has followed.
-func staleEpoch(id storage.Identity, h record.Header, seen int16) error {
-	return refuse(kerr.InvalidProducerEpoch,
-		"producer %d appends to %s at epoch %d, and epoch %d has been seen", h.ProducerID(), id, h.ProducerEpoch(), seen)
+func staleEpoch(id storage.Identity, producer int64, epoch, seen int16) error {
+	return refuse(kerr.InvalidProducerEpoch, "producer %d appends to %s at epoch %d, and epoch %d has been seen", producer, id, epoch, seen)
 }
 
 // find returns the remembered batch with exactly these sequence numbers.
@@ -136,10 +136,10 @@ func (p *producer) nextSeq() int32 {
 // count is how many producers the table has anything to say about.
 func (t *producers) count() int64 { return int64(len(t.byID) + len(t.owing)) }
 
-// missed notes that a batch that check has let pass was not written.
+// missed notes that a batch that check has let pass was not written. Nothing waits for a marker.
 func (t *producers) missed(h record.Header, now int64) {
 	id := h.ProducerID()
-	if id < 0 || t.byID[id] != nil {
+	if id < 0 || h.IsControl() || t.byID[id] != nil {
 		return // the log tells what comes next
 	}
 	if t.owing == nil {
@@ -166,7 +166,7 @@ func (t *producers) apply(h record.Header, coordinatorEpoch int32, now int64) {
 	if p.epoch != h.ProducerEpoch() {
 		p.epoch, p.known = h.ProducerEpoch(), 0
 	}
-	p.active = now
+	p.active, p.timestamp = now, h.MaxTimestamp()
 	if h.IsControl() {
 		p.coordinatorEpoch = max(p.coordinatorEpoch, coordinatorEpoch)
 		return
@@ -201,7 +201,7 @@ type ProducerState struct {
 	ProducerID    int64
 	Epoch         int16
 	LastSequence  int32 // -1 if it has written nothing in this epoch
-	LastTimestamp int64 // largest timestamp of its last batch, -1 if there is none
+	LastTimestamp int64 // largest timestamp of its last batch, or of the marker behind it; -1 if there is none
 	// CoordinatorEpoch is that of the transaction coordinator that has last ended a transaction of its, -1 for none.
 	CoordinatorEpoch int32
 	TxnStart         record.Offset // where its open transaction began, -1 if there is none
@@ -211,14 +211,11 @@ func (t *producers) states(open map[int64]*transaction) []ProducerState {
 	states := make([]ProducerState, 0, len(t.byID))
 	for id, p := range t.byID {
 		s := ProducerState{
-			ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: record.NoTimestamp,
+			ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: p.timestamp,
 			CoordinatorEpoch: p.coordinatorEpoch, TxnStart: -1,
 		}
 		if txn := open[id]; txn != nil {
 			s.TxnStart = txn.first
-		}
-		if p.known > 0 {
-			s.LastTimestamp = p.batches[p.known-1].timestamp
 		}
 		states = append(states, s)
 	}

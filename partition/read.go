@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -92,18 +93,23 @@ func (p *Partition) Read(ctx context.Context, r ReadRequest) (ReadResult, error)
 	if r.Offset >= to {
 		return result, nil
 	}
-	var err error
-	result.Chunk, err = p.log.Read(ctx, r.Offset, to, max(r.MaxBytes, 0), r.AtLeastOne)
-	if err != nil {
-		return ReadResult{}, translate("read "+p.id.String(), err)
-	}
-	if r.ReadCommitted && result.Chunk.Length > 0 {
-		if result.Aborted, err = p.aborted(r.Offset, to, result.Chunk); err != nil {
-			result.Chunk.Release()
+	for {
+		dropped := p.dropped.Load()
+		var err error
+		result.Chunk, err = p.log.Read(ctx, r.Offset, to, max(r.MaxBytes, 0), r.AtLeastOne)
+		if err == nil && r.ReadCommitted && result.Chunk.Length > 0 {
+			result.Aborted, err = p.aborted(r.Offset, to, result.Chunk)
+		}
+		if err == nil && p.dropped.Load() == dropped {
+			return result, nil
+		}
+		// Or else an aborted transaction was dropped in between, so that what was read and what is known of it may be of
+		// different times. Before it was, its records had gone; so they are not read again.
+		result.Chunk.Release()
+		if err != nil {
 			return ReadResult{}, translate("read "+p.id.String(), err)
 		}
 	}
-	return result, nil
 }
 
 // fewAborted are told of even if some of them lie behind what was read: that costs a reader less than it would to find out.
@@ -112,7 +118,7 @@ const fewAborted = 16
 // aborted returns the aborted transactions that a chunk may hold records of, which was read between two offsets.
 func (p *Partition) aborted(from, to record.Offset, c record.Chunk) ([]AbortedTxn, error) {
 	view := p.isolation.Load()
-	found := view.overlapping(from, to)
+	found := view.overlapping(from, to, fewAborted)
 	if len(found) <= fewAborted {
 		return found, nil
 	}
@@ -121,7 +127,7 @@ func (p *Partition) aborted(from, to record.Offset, c record.Chunk) ([]AbortedTx
 	if err != nil {
 		return nil, err
 	}
-	return view.overlapping(from, next), nil
+	return view.overlapping(from, next, math.MaxInt), nil
 }
 
 // EpochEnd returns where a leader epoch ends (OffsetForLeaderEpoch): for the current one at the log end.
@@ -217,6 +223,7 @@ func (p *Partition) DeleteBefore(ctx context.Context, offset record.Offset) (rec
 		if err := p.log.DeleteBefore(ctx, offset); err != nil {
 			return -1, translate("delete records of "+p.id.String(), err)
 		}
+		p.wake(false) // what was deleted of a transaction keeps nobody waiting
 	}
 	return p.Offsets().LogStart, nil
 }

@@ -6,10 +6,10 @@ import (
 	"segue/storage/record"
 )
 
-// counters count what a partition did since it was opened, and the producers that it knows now. They are read without
-// the append lock, which may be held by a write that hangs.
+// counters count what a partition did since it was opened, and the producers and guards that it knows now. They are read
+// without the append lock, which may be held by a write that hangs.
 type counters struct {
-	batches, records, bytes, duplicates, refused, producers atomic.Int64
+	batches, records, bytes, duplicates, refused, producers, guards atomic.Int64
 }
 
 func (c *counters) wrote(b record.Batch) {

@@ -17,6 +17,7 @@ import (
 type transactions struct {
 	open map[int64]*transaction // by producer id; nil if there is none
 	isolation
+	dropped int64 // aborted transactions that have been taken out of isolation
 }
 
 // isolation is what keeps readers of committed data from what is not committed. What is published of it is not changed but
@@ -147,7 +148,25 @@ func (t *transactions) settle(start, high record.Offset) {
 		n++
 	}
 	t.aborted = t.aborted[n:]
+	t.dropped += int64(n)
 }
+
+// forget drops the aborted transactions that ended at these offsets, which ascend, and says whether there was one: no data of
+// them is left and their markers go, so that a reader who was told of them would wait for their end and skip what their
+// producers have committed since.
+func (t *transactions) forget(markers []record.Offset) bool {
+	was := len(t.aborted)
+	t.aborted = slices.DeleteFunc(slices.Clone(t.aborted), func(a abortedTxn) bool {
+		_, gone := slices.BinarySearch(markers, a.last)
+		return gone
+	})
+	t.dropped += int64(was - len(t.aborted))
+	return len(t.aborted) < was
+}
+
+// reopen drops the transactions that are open, where not all that followed is there to be read, so that nobody knows whether
+// they have ended. Each begins anew with the first of its batches that is left.
+func (t *transactions) reopen() { t.open, t.undecided = nil, nil }
 
 // view returns what is to be published, nil if there is nothing to say.
 func (t *transactions) view() *isolation {
@@ -174,13 +193,14 @@ func (i *isolation) stable(start, high record.Offset) record.Offset {
 	return high
 }
 
-// overlapping returns the aborted transactions with records between two offsets, the second excluded, by first offset.
-func (i *isolation) overlapping(from, to record.Offset) (found []AbortedTxn) {
+// overlapping returns the aborted transactions with records between two offsets, the second excluded, by first offset. It
+// stops when there are more than most.
+func (i *isolation) overlapping(from, to record.Offset, most int) (found []AbortedTxn) {
 	for _, a := range i.abortedFrom(from) {
 		if a.first < to {
 			found = append(found, AbortedTxn{a.producerID, a.first})
 		}
-		if a.stable >= to {
+		if a.stable >= to || len(found) > most {
 			break
 		}
 	}

@@ -65,10 +65,10 @@ func TestTransactions(t *testing.T) {
 	end(25, 4, 0, 0) // unreadable
 	stable(22)
 	end(26, 9, abort...) // of a transaction that is gone
-	if got := s.overlapping(0, 100); !reflect.DeepEqual(got, []AbortedTxn{{2, 15}}) {
+	if got := s.overlapping(0, 100, 9); !reflect.DeepEqual(got, []AbortedTxn{{2, 15}}) {
 		t.Errorf("aborted are %+v", got)
 	}
-	if len(s.overlapping(25, 100)) != 0 || len(s.overlapping(0, 15)) != 0 {
+	if len(s.overlapping(25, 100, 9)) != 0 || len(s.overlapping(0, 15, 9)) != 0 {
 		t.Error("a transaction is told of where none of it lies")
 	}
 	for _, test := range []struct {

@@ -101,9 +101,10 @@ type round struct {
 	keys     *keyMap
 	filter   *record.Filter
 
-	blind   bool              // something before could not be read: an older value may be in it, so tombstones stay
-	damaged map[*Segment]bool // segments that are left as they are
-	horizon int64
+	blind     bool              // something before could not be read: it may hold what tombstones and markers are there for, so they stay
+	damaged   map[*Segment]bool // segments that are left as they are
+	undecided undecided         // in front of what is to be rewritten next
+	horizon   int64
 }
 
 // damagedError says that a segment is not sound.
@@ -217,7 +218,7 @@ func (c *round) learn() error {
 
 // learnBatch takes in the keys of a batch, if all of it can be read: else the last value that can be read is an older one.
 func (c *round) learnBatch(b record.Batch) error {
-	if b.NextOffset() <= c.from || b.IsControl() || c.l.keep(b) == DropAll {
+	if b.NextOffset() <= c.from || b.IsControl() || c.l.keep(b).drops() {
 		return nil
 	}
 	if err := c.filter.Keys(b, func(record.FilterRecord) bool { return true }); err != nil {
@@ -275,7 +276,7 @@ func (c *round) rewrite(old []*Segment, next record.Offset) (err error) {
 			return errOvertaken
 		}
 	}
-	w := &rewriter{replacement: replacement{l: c.l, base: old[0].base, next: next}, c: c}
+	w := &rewriter{replacement: replacement{l: c.l, base: old[0].base, next: next}, c: c, undecided: c.undecided.clone()}
 	w.index.base, w.index.maxTime = w.base, noTimestamp
 	committed := false
 	defer func() {
@@ -304,8 +305,9 @@ func (c *round) rewrite(old []*Segment, next record.Offset) (err error) {
 			}
 		}
 	}
-	if w.file == nil {
-		return nil // nothing has changed
+	if w.file == nil { // nothing has changed
+		c.undecided = w.undecided
+		return nil
 	}
 	if err := w.flush(); err != nil {
 		return err
@@ -313,8 +315,12 @@ func (c *round) rewrite(old []*Segment, next record.Offset) (err error) {
 	if err := w.seal(); err != nil {
 		return err
 	}
+	if err := w.forget(c.ctx); err != nil {
+		return err
+	}
 	committed, err = c.l.swapIn(c.ctx, old, &w.replacement)
 	if err == nil {
+		c.undecided = w.undecided
 		c.l.dir.counters.compactedSegments.Add(int64(len(old)))
 	}
 	return err
@@ -334,16 +340,11 @@ func (c *round) verdict(r record.FilterRecord, horizon int64) bool {
 	return !r.Tombstone || c.blind || horizon < 0 || c.now < horizon
 }
 
-// choose returns how a batch is to be filtered; ok is false if it stays as it is. One at the edge of what is written stays,
-// if only its header.
-func (c *round) choose(b record.Batch, edge bool) (o record.FilterOptions, ok bool) {
-	verdict := c.l.keep(b)
-	if b.BaseOffset() >= c.to || b.IsControl() && verdict != DropAll || verdict == KeepAll {
-		return o, false
-	}
+// newHorizon is when what is found to be of no use now may go, in Unix milliseconds.
+func (c *round) newHorizon() int64 {
 	horizon := c.now + c.cfg.TombstoneAge.Milliseconds()
 	if horizon < c.now {
-		horizon = math.MaxInt64 // an age without end
+		return math.MaxInt64 // an age without end
 	}
-	return record.FilterOptions{KeepHeader: edge || verdict == KeepBatch, Horizon: horizon, DropRecords: verdict == DropAll}, true
+	return horizon
 }

@@ -117,6 +117,8 @@ type keeperOf struct {
 func (k keeperOf) CleanLimit() record.Offset   { return k.limit }
 func (k keeperOf) Keep(b record.Batch) Verdict { return k.keep(b) }
 
+func (keeperOf) Forget(context.Context, []record.Offset) error { return nil }
+
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		verdicts := map[record.Offset]Verdict{2: KeepBatch, 4: KeepAll, 6: DropAll, 8: KeepLatest}

@@ -86,8 +86,12 @@ type Heir interface {
 type Keeper interface {
 	// CleanLimit is the offset below which compaction may look: nothing at or above it is decided yet.
 	CleanLimit() record.Offset
-	// Keep says what must stay of a batch.
+	// Keep says what must stay of a batch. Of the marker of a transaction it says nothing about the time when it may go.
 	Keep(record.Batch) Verdict
+	// Forget is called before markers of transactions go, with their offsets in order and no lock of the log held. No data
+	// of their transactions is left. When it has returned, no checkpoint must be there that was folded without having seen
+	// them, or that still tells what they said. They stay if it returns an error, until the next round.
+	Forget(ctx context.Context, markers []record.Offset) error
 }
 
 // Verdict is what a Keeper says of a batch.
@@ -95,11 +99,15 @@ type Verdict uint8
 
 // The verdicts of a Keeper.
 const (
-	KeepLatest Verdict = iota // the batch is compacted like any other
-	KeepBatch                 // its header has to stay, its records need not
-	KeepAll                   // nothing of it may go
-	DropAll                   // all of it may go: it belongs to an aborted transaction
+	KeepLatest  Verdict = iota // the batch is compacted like any other
+	KeepBatch                  // so it is, but its header has to stay
+	KeepAll                    // nothing of it may go
+	DropAll                    // all of it goes: it belongs to an aborted transaction
+	DropRecords                // so it does, but its header has to stay
 )
+
+// drops says whether the records of the batch are to be seen by nobody, and so supersede nothing.
+func (v Verdict) drops() bool { return v == DropAll || v == DropRecords }
 
 // The errors that callers tell apart. Every error that a log returns is one of these, a *CorruptError, a
 // context's error, or a passing failure to read, each wrapped with what was being done.

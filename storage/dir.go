@@ -391,6 +391,24 @@ func (d *Dir) Clean(ctx context.Context) error { return d.cleaner.round(ctx) }
 // begins may take these appends along.
 func (d *Dir) Gather() (sync func()) { return d.flusher.gather() }
 
+// GatherAll returns what does Gather in several directories at once.
+func GatherAll(dirs []*Dir) func() (sync func()) {
+	if len(dirs) == 1 {
+		return dirs[0].Gather
+	}
+	return func() func() {
+		syncs := make([]func(), 0, len(dirs))
+		for _, d := range dirs {
+			syncs = append(syncs, d.Gather())
+		}
+		return func() {
+			for _, sync := range syncs {
+				sync()
+			}
+		}
+	}
+}
+
 // Close closes every log that is open, waits for what others are doing in the directory, and gives it free for another
 // broker. It returns what went wrong, having closed everything nevertheless. Of two callers the second one waits for
 // the first and is told nothing.

@@ -84,6 +84,8 @@ type careless struct{}
 
 func (careless) CleanLimit() record.Offset { return 1 << 62 }
 
+func (careless) Forget(context.Context, []record.Offset) error { return nil }
+
 func (careless) Keep(b record.Batch) Verdict {
 	if b.BaseOffset()%5 == 3 {
 		return DropAll

@@ -14,6 +14,9 @@ type rewriter struct {
 	buf     []byte // behind what is in the file
 	flushed int64
 	out     []byte // of the filter, used again
+
+	undecided undecided       // in front of the batch that comes next
+	forgotten []record.Offset // of the markers that go
 }
 
 // rewriteBlock is how much is written at once.
@@ -22,7 +25,7 @@ const rewriteBlock = 1 << 20
 // batch takes in the next batch of a segment.
 func (w *rewriter) batch(s *Segment, b record.Batch, pos int64, edge bool) error {
 	c := w.c
-	options, filtered := c.choose(b, edge)
+	options, filtered := w.choose(b, edge)
 	if !filtered {
 		return w.add(b)
 	}
@@ -37,7 +40,7 @@ func (w *rewriter) batch(s *Segment, b record.Batch, pos int64, edge bool) error
 		c.l.dir.counters.compactUnread.Add(1)
 		return w.add(b)
 	}
-	if res.Tombstones > 0 && !c.blind && (c.horizon < 0 || res.Horizon < c.horizon) {
+	if expires := res.Tombstones > 0 || options.MarkerExpires && res.Kept > 0; expires && !c.blind && (c.horizon < 0 || res.Horizon < c.horizon) {
 		c.horizon = res.Horizon
 	}
 	c.l.dir.counters.compactedRecords.Add(int64(res.Dropped))
@@ -54,8 +57,24 @@ func (w *rewriter) batch(s *Segment, b record.Batch, pos int64, edge bool) error
 	return w.add(fewer)
 }
 
+// choose returns how a batch is to be filtered; ok is false if it stays as it is. One at the edge of what is written stays,
+// if only its header.
+func (w *rewriter) choose(b record.Batch, edge bool) (o record.FilterOptions, ok bool) {
+	c := w.c
+	verdict := c.l.keep(b)
+	switch {
+	case b.IsControl() && b.IsTransactional():
+		return w.chooseMarker(b, verdict, edge)
+	case b.BaseOffset() >= c.to, b.IsControl(), verdict == KeepAll:
+		return o, false
+	}
+	keep := edge || verdict == KeepBatch || verdict == DropRecords
+	return record.FilterOptions{KeepHeader: keep, Horizon: c.newHorizon(), DropRecords: verdict.drops()}, true
+}
+
 // add writes a batch, or counts it while all is as it was.
 func (w *rewriter) add(b record.Batch) error {
+	w.undecided.stays(b.Header)
 	if w.size > math.MaxInt32-int64(b.Size()) {
 		return fmt.Errorf("%s does not fit into a segment any more: what is compressed anew may grow", w.path())
 	}

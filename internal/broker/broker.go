@@ -73,6 +73,7 @@ type Broker struct {
 	catalog    *local.Store
 	partitions *partition.Manager
 	groups     *groups
+	txns       *transactions
 	topics     *topics
 	placement  *placement.Single
 	fetch      *fetch.Handler
@@ -135,6 +136,7 @@ func New(ctx context.Context, c Config) (_ *Broker, err error) {
 		Log:      c.Log,
 	})
 	b.groups = newGroups(b.settings.Load, b.catalog, b.partitions, c.Log)
+	b.txns = newTransactions(b.settings.Load, b.catalog, b.partitions, b.groups, storage.GatherAll(b.dirs), c.Log)
 	if err := b.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -146,7 +148,7 @@ func (b *Broker) Start() {
 	if b.console != nil {
 		b.serving.Go(func() { b.ended(b.console.Serve()) })
 	}
-	b.topics = followTopics(b.catalog, b.partitions, b.groups, &b.settings, b.config.Log)
+	b.topics = followTopics(b.catalog, b.partitions, b.groups, b.txns, &b.settings, b.config.Log)
 	b.serving.Go(func() { b.ended(b.server.Serve(b.life)) })
 	b.ready.Store(true)
 	b.report()
@@ -171,15 +173,18 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	within := func(f func(context.Context) error) { errs = append(errs, patiently(f)) }
 	// Side by side: members of groups who wait for others would have the server wait for them.
 	var waiting sync.WaitGroup
-	var groupsErr error
+	var groupsErr, txnsErr error
 	if b.groups != nil {
 		waiting.Go(func() { groupsErr = patiently(b.groups.close) })
+	}
+	if b.txns != nil {
+		waiting.Go(func() { txnsErr = patiently(b.txns.coordinator.Close) })
 	}
 	if b.server != nil {
 		within(b.server.Shutdown)
 	}
 	waiting.Wait()
-	errs = append(errs, groupsErr)
+	errs = append(errs, groupsErr, txnsErr)
 	if b.topics != nil {
 		b.topics.close()
 	}
@@ -331,6 +336,7 @@ func (b *Broker) listen(ctx context.Context) error {
 		Log: b.config.Log, Broker: b.life, NodeID: s.NodeID, Config: b.settings.Load,
 		Catalog: b.catalog, Placement: b.placement, Partition: b.partitions.Get, Fetch: b.fetch,
 		Groups: b.groups.coordinator, Dirs: b.dirs,
+		Transactions: b.txns.coordinator, ProducerIDs: b.txns.ids, Markers: b.txns.markers,
 		MaxPartitions: b.limits.partitions, Refused: &b.refused,
 	})
 	var listeners []server.Listener
@@ -382,7 +388,8 @@ func (b *Broker) listenConsole(addr string) error {
 				f := b.fetch.Stats()
 				return console.SessionStats{Sessions: f.Sessions, Partitions: f.SessionPartitions, Evictions: f.Evictions}
 			},
-			Groups: func() console.GroupStats { return b.groups.stats(b.settings.Load().Broker().Groups.LagSeries) },
+			Groups:       func() console.GroupStats { return b.groups.stats(b.settings.Load().Broker().Groups.LagSeries) },
+			Transactions: b.txns.stats,
 			Limits: func() console.LimitStats {
 				return console.LimitStats{
 					Memory: b.memory.bytes, Connections: b.limits.connections, Partitions: b.limits.partitions,

@@ -67,8 +67,10 @@ func (g *groups) options(settings *config.Layers, log zerolog.Logger) group.Opti
 		InitialRebalanceDelay: s.InitialRebalanceDelay,
 		OffsetsRetention:      s.OffsetsRetention, OffsetsCheckInterval: s.OffsetsCheckInterval,
 		MaxOffsetMetadata: s.MaxOffsetMetadata,
-		MaxRecordBytes:    g.maxRecordBytes,
-		MemberID:          newMemberID,
+		MaxRecordBytes: func() int {
+			return maxRecordBytes(g.settings(), g.catalog.Image(), catalog.GroupOffsetsTopic)
+		},
+		MemberID: newMemberID,
 		Rebalancing: func(r group.Rebalance) {
 			g.rebalances.Add(1)
 			log.Info().Str("group", r.Group).Int32("generation", r.Generation).Int("members", r.Members).Str("reason", r.Reason).
@@ -77,14 +79,15 @@ func (g *groups) options(settings *config.Layers, log zerolog.Logger) group.Opti
 	}
 }
 
-// maxRecordBytes is what a record of a group may have: a group is one, and Kafka's own limit on it is that of a batch.
-func (g *groups) maxRecordBytes() int {
+// maxRecordBytes is what a record of a coordinator's topic may have: a group, or a transactional id, is one, and Kafka's own
+// limit on it is that of a batch.
+func maxRecordBytes(settings *config.Layers, image *catalog.Image, name string) int {
 	const overhead = record.HeaderSize + 64
 	var overrides map[string]string
-	if topic, ok := g.catalog.Image().Topic(catalog.GroupOffsetsTopic); ok {
+	if topic, ok := image.Topic(name); ok {
 		overrides = topic.Configs
 	}
-	return max(0, int(g.settings().Topic(overrides).MaxMessageBytes)-overhead)
+	return max(0, int(settings.Topic(overrides).MaxMessageBytes)-overhead)
 }
 
 // newMemberID returns the id of a new member as Kafka makes it: a prefix, a dash and a random UUID.
@@ -93,7 +96,17 @@ func newMemberID(prefix string) string {
 	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", prefix, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// load has a shard loaded from a partition of __consumer_offsets that was opened, or could not be.
+// shards are those of a coordinator, each of which lives in a partition of the coordinator's topic.
+type shards interface {
+	// load has a shard loaded from a partition that was opened, or could not be.
+	load(topicID [16]byte, shard int32)
+	// unload ends a shard. Nothing more is appended to its partition when it returns.
+	unload(shard int32)
+	// unloadAll ends all shards: the topic is deleted.
+	unloadAll()
+}
+
+// load implements shards.
 func (g *groups) load(topicID [16]byte, shard int32) {
 	if p, err := g.partition(topicID, shard); err == nil {
 		g.runtime.Load(shard, p)
@@ -103,8 +116,11 @@ func (g *groups) load(topicID [16]byte, shard int32) {
 	g.topicsDeleted(shard)
 }
 
-// unload ends all shards: __consumer_offsets is deleted.
-func (g *groups) unload() {
+// unload implements shards.
+func (g *groups) unload(shard int32) { g.runtime.Unload(shard) }
+
+// unloadAll implements shards.
+func (g *groups) unloadAll() {
 	for _, shard := range g.runtime.Shards() {
 		g.runtime.Unload(shard)
 	}
@@ -230,6 +246,9 @@ func (o offline) Ended() error { return o.err }
 
 // LeaderEpoch implements coordinator.Log.
 func (offline) LeaderEpoch() int32 { return -1 }
+
+// CheckProducer implements coordinator.Log.
+func (o offline) CheckProducer(int64, int16, partition.Guard) error { return o.err }
 
 // AppendMarker implements coordinator.Log.
 func (o offline) AppendMarker(context.Context, int32, partition.Marker) (partition.Ack, error) {

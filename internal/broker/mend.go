@@ -11,35 +11,43 @@ import (
 	"segue/partition"
 )
 
-// mend opens partitions of __consumer_offsets again that could not be opened or whose log has failed, with a pause that
+// mend opens partitions of the coordinators' topics again that could not be opened or whose log has failed, with a pause that
 // grows while that does not help. All that a shard knows is what is in its log, so to open that anew is to know what is true.
 // Topics of clients are left as they are: what became of their data is for an operator to look into first.
 func (t *topics) mend(ctx context.Context) {
 	tick := time.NewTicker(mendEvery)
 	defer tick.Stop()
-	tries := make(map[int32]mending)
+	tries := make(map[string]map[int32]mending) // by topic
+	for name := range t.coordinators {
+		tries[name] = make(map[int32]mending)
+	}
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		topic, ok := t.store.Image().Topic(catalog.GroupOffsetsTopic)
-		if !ok {
-			continue
-		}
-		now := time.Now()
-		for shard := range topic.Partitions {
-			try, tried := tries[shard]
-			switch broken := t.broken(topic.ID, shard); {
-			case !broken && tried && now.After(try.next.Add(mendPauseMax)):
-				delete(tries, shard) // it has held
-			case broken && !now.Before(try.next):
-				try.pause = min(max(mendEvery, 2*try.pause), mendPauseMax)
-				try.next = now.Add(try.pause)
-				tries[shard] = try
-				t.mendShard(ctx, topic.ID, shard)
+		for name := range t.coordinators {
+			if topic, ok := t.store.Image().Topic(name); ok {
+				t.mendTopic(ctx, topic, tries[name])
 			}
+		}
+	}
+}
+
+// mendTopic opens those partitions of a topic again whose time has come.
+func (t *topics) mendTopic(ctx context.Context, topic *catalog.Topic, tries map[int32]mending) {
+	now := time.Now()
+	for shard := range topic.Partitions {
+		try, tried := tries[shard]
+		switch broken := t.broken(topic.ID, shard); {
+		case !broken && tried && now.After(try.next.Add(mendPauseMax)):
+			delete(tries, shard) // it has held
+		case broken && !now.Before(try.next):
+			try.pause = min(max(mendEvery, 2*try.pause), mendPauseMax)
+			try.next = now.Add(try.pause)
+			tries[shard] = try
+			t.mendShard(ctx, topic.ID, shard)
 		}
 	}
 }
@@ -73,7 +81,7 @@ func (t *topics) mendShard(ctx context.Context, topicID [16]byte, shard int32) {
 	if !there || !t.broken(topicID, shard) {
 		return // deleted, or opened meanwhile
 	}
-	t.groups.runtime.Unload(shard)
+	t.coordinators[topic.Name].unload(shard)
 	if err := t.partitions.Release(ctx, topicID, shard); err != nil {
 		t.log.Debug().Err(err).Int32("shard", shard).Msg("close a failed partition")
 	}

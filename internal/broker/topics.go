@@ -21,9 +21,11 @@ import (
 type topics struct {
 	partitions *partition.Manager
 	groups     *groups
-	store      catalog.Store
-	settings   *currentSettings
-	log        zerolog.Logger
+	// coordinators are those whose state is in a topic, by its name.
+	coordinators map[string]shards
+	store        catalog.Store
+	settings     *currentSettings
+	log          zerolog.Logger
 
 	// gone are deleted topics whose folders have lost their names, for the purger.
 	gone    chan [16]byte
@@ -41,11 +43,12 @@ const goneQueue = 1 << 12
 const parallelDeletes = 16
 
 // followTopics opens the partitions of the catalog's newest image and follows it from then on, until close.
-func followTopics(store catalog.Store, partitions *partition.Manager, g *groups, settings *currentSettings, log zerolog.Logger) *topics {
+func followTopics(store catalog.Store, partitions *partition.Manager, g *groups, x *transactions, settings *currentSettings, log zerolog.Logger) *topics {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &topics{
 		partitions: partitions, groups: g, store: store, settings: settings, log: log,
-		gone: make(chan [16]byte, goneQueue), stop: stop,
+		coordinators: map[string]shards{catalog.GroupOffsetsTopic: g, catalog.TransactionStateTopic: x},
+		gone:         make(chan [16]byte, goneQueue), stop: stop,
 	}
 	t.stopped.Go(func() { t.purge(ctx) })
 	t.unwatch = store.Watch(t.follow)
@@ -78,8 +81,8 @@ func (t *topics) follow(prev, next *catalog.Image) {
 	for _, topic := range next.Deleting() {
 		if !known[topic.ID] {
 			deleted = true
-			if topic.Name == catalog.GroupOffsetsTopic {
-				t.groups.unload()
+			if c := t.coordinators[topic.Name]; c != nil {
+				c.unloadAll()
 			}
 			deletes.Go(func() error {
 				t.delete(ctx, topic)
@@ -139,8 +142,8 @@ func (t *topics) open(ctx context.Context, openings []partition.Opening) {
 		t.log.Error().Err(err).Msg("partitions are offline")
 	}
 	for _, o := range openings {
-		if o.Identity.Topic == catalog.GroupOffsetsTopic {
-			t.groups.load(o.Identity.TopicID, o.Identity.Partition)
+		if c := t.coordinators[o.Identity.Topic]; c != nil {
+			c.load(o.Identity.TopicID, o.Identity.Partition)
 		}
 	}
 }

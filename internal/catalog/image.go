@@ -33,6 +33,7 @@ type Image struct {
 	startCount     int32
 	nextProducerID int64
 	partitions     int
+	features       map[string]int16 // that were set, by name; copied before it is changed
 
 	byName   shards[string, *Topic]
 	byID     shards[[16]byte, *Topic]
@@ -98,12 +99,12 @@ func (i *Image) BrokerConfigs(broker string) map[string]string { return i.broker
 func (i *Image) Brokers() []string { return slices.Sorted(maps.Keys(i.brokers)) }
 
 // Size is the number of things in the image: a measure of what a copy of it takes.
-func (i *Image) Size() int { return len(i.sorted) + i.deleting.size + len(i.brokers) }
+func (i *Image) Size() int { return len(i.sorted) + i.deleting.size + len(i.brokers) + len(i.features) }
 
 // Equal reports whether two images hold the same.
 func (i *Image) Equal(o *Image) bool {
 	return i.version == o.version && i.clusterID == o.clusterID && i.startCount == o.startCount &&
-		i.nextProducerID == o.nextProducerID && i.partitions == o.partitions &&
+		i.nextProducerID == o.nextProducerID && i.partitions == o.partitions && maps.Equal(i.features, o.features) &&
 		slices.EqualFunc(i.sorted, o.sorted, (*Topic).equal) &&
 		slices.EqualFunc(i.Deleting(), o.Deleting(), (*Topic).equal) &&
 		maps.EqualFunc(i.brokers, o.brokers, maps.Equal[map[string]string, map[string]string])

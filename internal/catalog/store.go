@@ -59,6 +59,7 @@ type Parts struct {
 	Topics         []Topic
 	Deleting       []Topic
 	BrokerConfigs  map[string]map[string]string
+	Features       map[string]int16
 }
 
 // Rebuild makes an image of its parts, which are the caller's to give away. It refuses what no changes could have
@@ -89,6 +90,11 @@ func Rebuild(p Parts) (*Image, error) {
 	}
 	for broker, configs := range p.BrokerConfigs {
 		if err := (SetBrokerConfigs{Broker: broker, Configs: configs}).apply(e); err != nil {
+			return nil, err
+		}
+	}
+	for name, level := range p.Features {
+		if err := (SetFeature{Name: name, Level: level}).apply(e); err != nil {
 			return nil, err
 		}
 	}

@@ -40,7 +40,23 @@ type BrokerSettings struct {
 	FetchSessions    int   // max.incremental.fetch.session.cache.slots
 	DescribeMaxParts int   // partitions in one DescribeTopicPartitions answer (max.request.partition.size.limit)
 
-	Groups GroupSettings
+	Groups       GroupSettings
+	Transactions TransactionSettings
+}
+
+// TransactionSettings are the broker configs of transactions.
+type TransactionSettings struct {
+	MaxTimeout  time.Duration // transaction.max.timeout.ms
+	Expiration  time.Duration // transactional.id.expiration.ms
+	ExpireEvery time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
+}
+
+func transactionSettings(values map[string]Value) TransactionSettings {
+	return TransactionSettings{
+		MaxTimeout:  values["transaction.max.timeout.ms"].Millis(),
+		Expiration:  values["transactional.id.expiration.ms"].Millis(),
+		ExpireEvery: values["transaction.remove.expired.transaction.cleanup.interval.ms"].Millis(),
+	}
 }
 
 // GroupSettings are the broker configs of consumer groups and their offsets.
@@ -100,6 +116,7 @@ func brokerSettings(values map[string]Value) BrokerSettings {
 		FetchSessions:          int(number("max.incremental.fetch.session.cache.slots")),
 		DescribeMaxParts:       int(number("max.request.partition.size.limit")),
 		Groups:                 groupSettings(values),
+		Transactions:           transactionSettings(values),
 	}
 }
 

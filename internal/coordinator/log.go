@@ -11,6 +11,8 @@ import (
 type Log interface {
 	// Append writes a batch at the log end, on behalf of partition.Coordinator.
 	Append(ctx context.Context, epoch int32, b record.Batch, from partition.Origin) (partition.Ack, error)
+	// CheckProducer says whether a producer's transactional batch may be appended.
+	CheckProducer(id int64, epoch int16, g partition.Guard) error
 	// AppendMarker writes a marker that ends a producer's transaction.
 	AppendMarker(ctx context.Context, epoch int32, m partition.Marker) (partition.Ack, error)
 	// Read reads what is committed.

@@ -138,7 +138,8 @@ func (r *Runtime[In]) forget(s *shard[In]) {
 }
 
 // Do gives a shard a command and returns the message of its reply. The errors are ErrLoading, ErrNotCoordinator,
-// ErrUnavailable, ErrTooLarge and ErrPanicked, wrapped with their cause, or the context's. The end of the context ends the
+// ErrUnavailable, ErrTooLarge and ErrPanicked, wrapped with their cause, what the partition says of a command that is Guarded, or
+// the context's. The end of the context ends the
 // waiting and nothing else: the command stands, and its reply is dropped.
 func (r *Runtime[In]) Do(ctx context.Context, index int32, in In) (any, error) {
 	return r.do(ctx, index, func(q *request[In]) { q.in = in })

@@ -148,6 +148,11 @@ func (t *tenure[In]) handle(q *request[In]) error {
 	if marker != nil {
 		return t.mark(q, *marker)
 	}
+	if err := t.checkGuard(in); err != nil {
+		delete(t.waiting, t.tokens)
+		q.answer <- answer{err: err}
+		return nil
+	}
 	now := time.Now()
 	t.handling = t.tokens
 	e := t.machine.Handle(now, t.tokens, in)

@@ -22,12 +22,29 @@ type Transactional interface {
 	Decide(now time.Time, p Producer, commit bool) Effects
 }
 
+// Guarded is a command that may lead to a transactional batch: it is given to the machine only if the batch may be appended.
+type Guarded interface {
+	// Guard returns whose batch it would be, and the guard of the shard's partition that was taken for it
+	// (partition.Partition.GuardProducer). Ok is false for a command that leads to none.
+	Guard() (p Producer, g partition.Guard, ok bool)
+}
+
 // DoMarker has a shard end a producer's transaction: the marker is written behind all that was commanded before, and the
 // machine decides. It returns when the marker is committed. The errors are those of Do, and INVALID_PRODUCER_EPOCH and
 // TRANSACTION_COORDINATOR_FENCED, with which the partition refuses a marker. It may be called again after any error.
 func (r *Runtime[In]) DoMarker(ctx context.Context, index int32, m partition.Marker) error {
 	_, err := r.do(ctx, index, func(q *request[In]) { q.marker = &m })
 	return err
+}
+
+// checkGuard says why a command may not be given to the machine: the refusal of the partition.
+func (t *tenure[In]) checkGuard(in In) error {
+	if guarded, ok := any(in).(Guarded); ok {
+		if p, g, ok := guarded.Guard(); ok {
+			return t.log.CheckProducer(p.ID, p.Epoch, g)
+		}
+	}
+	return nil
 }
 
 // mark does what DoMarker asks.

@@ -7,21 +7,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"segue/internal/catalog"
 	"segue/internal/server"
 )
 
 // apiVersions answers ApiVersions from the list of APIs that it is part of.
 //
-// No features are named: those of Kafka stand for formats of its metadata log and for protocols that this broker does
-// not serve yet. The epoch of the features is still a real one, the version of the catalog: clients ignore the list of
-// features, an empty one too, if the epoch is negative (KIP-584).
+// Of Kafka's features those are named that stand for protocols that this broker serves, and none that stand for formats of
+// Kafka's metadata log. Their epoch is the version of the catalog (KIP-584).
 type apiVersions struct {
 	ranges    []kmsg.ApiVersionsResponseApiKey // by key; set once, before the first request
 	self      kmsg.ApiVersionsResponseApiKey
 	nodeID    int32
 	clusterID func() string
-	epoch     func() int64
+	image     func() *catalog.Image
 }
+
+// zeroFeatures is from when on ApiVersions shows features whose lowest level is 0: Kafka's older clients fail at them
+// (KAFKA-17011).
+const zeroFeatures = 4
 
 // list takes the rows that are to be shown.
 func (h *apiVersions) list(rows []server.API) {
@@ -54,7 +58,18 @@ func (h *apiVersions) handle(_ context.Context, r *server.Request) (server.Respo
 		r.Client.SetSoftware(server.Software{Name: req.ClientSoftwareName, Version: req.ClientSoftwareVersion})
 	}
 	resp.ApiKeys = h.ranges
-	resp.FinalizedFeaturesEpoch = h.epoch()
+	image := h.image()
+	resp.FinalizedFeaturesEpoch = image.Version()
+	for _, f := range catalog.Features() {
+		if req.Version >= zeroFeatures || f.Min > 0 {
+			resp.SupportedFeatures = append(resp.SupportedFeatures,
+				kmsg.ApiVersionsResponseSupportedFeature{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})
+		}
+		if level := image.FeatureLevel(f.Name); level > 0 {
+			resp.FinalizedFeatures = append(resp.FinalizedFeatures,
+				kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MaxVersionLevel: level, MinVersionLevel: level})
+		}
+	}
 	return server.Message(resp), nil
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,9 +39,15 @@ func TestApiVersionsListsTheRows(t *testing.T) {
 			}
 			last = k.ApiKey
 		}
-		// Java clients ignore the features, and with them that there are none, if the epoch is negative.
-		if version >= 3 && (resp.FinalizedFeaturesEpoch < 0 || len(resp.FinalizedFeatures) != 0 || len(resp.SupportedFeatures) != 0) {
-			t.Errorf("v%d: features %v and %v at epoch %d, want none at an epoch", version, resp.SupportedFeatures, resp.FinalizedFeatures, resp.FinalizedFeaturesEpoch)
+		// Java clients ignore the features if the epoch is negative, and old ones fail at a level of 0 (KAFKA-17011).
+		var supported []kmsg.ApiVersionsResponseSupportedFeature
+		if version >= 4 {
+			supported = []kmsg.ApiVersionsResponseSupportedFeature{{Name: "transaction.version", MaxVersion: 2}}
+		}
+		finalized := []kmsg.ApiVersionsResponseFinalizedFeature{{Name: "transaction.version", MaxVersionLevel: 2, MinVersionLevel: 2}}
+		if version >= 3 && (resp.FinalizedFeaturesEpoch < 0 || !reflect.DeepEqual(resp.FinalizedFeatures, finalized) ||
+			!reflect.DeepEqual(resp.SupportedFeatures, supported)) {
+			t.Errorf("v%d: features %v and %v at epoch %d", version, resp.SupportedFeatures, resp.FinalizedFeatures, resp.FinalizedFeaturesEpoch)
 		}
 	}
 	if got := s.client.Software(); got != (server.Software{Name: "test-client", Version: "1.2.3"}) {

@@ -10,6 +10,7 @@ import (
 
 	"segue/internal/catalog"
 	"segue/internal/config"
+	"segue/internal/coordinator/txn"
 	"segue/internal/handler/fetch"
 	"segue/internal/placement"
 	"segue/internal/server"
@@ -43,6 +44,11 @@ type Deps struct {
 	Fetch *fetch.Handler
 	// Groups coordinates groups; *group.Coordinator does.
 	Groups groups
+	// Transactions coordinates transactional ids; *txn.Coordinator does. ProducerIDs are where it has its producer ids
+	// from, and Markers how it ends transactions in partitions.
+	Transactions transactions
+	ProducerIDs  *txn.ProducerIDs
+	Markers      txn.MarkerWriter
 }
 
 // How large a request may be, by what it is good for. Kafka takes 100 MiB of anything; no client needs that but for
@@ -61,20 +67,26 @@ func APIs(d Deps) []server.API {
 	creator := &topicCreator{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config, view: d.Placement, room: room}
 
 	versions := &apiVersions{
-		nodeID: d.NodeID, clusterID: d.Placement.ClusterID, epoch: func() int64 { return image().Version() },
+		nodeID: d.NodeID, clusterID: d.Placement.ClusterID, image: image,
+	}
+	transactional := &transactionCommands{
+		log: log, broker: d.Broker, transactions: d.Transactions, image: image,
+		patience: d.Config().Value("request.timeout.ms").Millis(),
 	}
 	produce := &produce{
 		log: log, broker: d.Broker, image: image, view: d.Placement, lookup: lookup[appender](d.Partition),
-		gather: gatherAll(d.Dirs), patience: d.Config().Value("request.timeout.ms").Millis(),
+		gather: storage.GatherAll(d.Dirs), patience: transactional.patience,
+		transactions: transactional,
+		verifies:     func() bool { return d.Config().Value("transaction.partition.verification.enable").Bool() },
 	}
 	offsets := &listOffsets{log: log, image: image, lookup: lookup[offsetSource](d.Partition)}
 	epochs := &offsetForLeaderEpoch{image: image, lookup: lookup[epochSource](d.Partition)}
 	metadata := &metadata{image: image, config: d.Config, creator: creator, view: d.Placement}
 	quiet := *creator
 	quiet.log = log
-	coordinator := &findCoordinator{view: d.Placement, offsets: &offsetsTopic{image: image, config: d.Config, creator: &quiet}}
+	topics := &coordinatorTopics{image: image, config: d.Config, creator: &quiet}
+	coordinator := &findCoordinator{view: d.Placement, topics: topics}
 	cluster := &describeCluster{view: d.Placement}
-	producers := &initProducerID{log: log, ids: newProducerIDs(d.Catalog.AllocateProducerIDs)}
 	create := &createTopics{creator: creator, config: d.Config}
 	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
 	grow := &createPartitions{log: d.Log, broker: d.Broker, store: d.Catalog, room: room, view: d.Placement}
@@ -97,7 +109,6 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.CreateTopics.Int16(), Max: 7, MaxFrame: listFrame, Handle: answer(create.handle), Cost: create.cost},
 		{Key: kmsg.DeleteTopics.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(remove.handle)},
 		{Key: kmsg.DeleteRecords.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(records.handle)},
-		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(producers.handle)},
 		{Key: kmsg.OffsetForLeaderEpoch.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(epochs.handle)},
 		{Key: kmsg.DescribeConfigs.Int16(), Query: true, Max: 4, MaxFrame: listFrame, Handle: answer(configs.handle), Cost: configs.cost},
 		{Key: kmsg.AlterConfigs.Int16(), Max: 2, MaxFrame: listFrame, Handle: answer(alterConfigs{alter}.handle), Cost: alterConfigsCost},
@@ -108,25 +119,36 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	rows = append(rows, groupAPIs(d, log)...)
+	rows = append(rows, transactionAPIs(d, transactional, topics)...)
 	versions.list(rows)
 	return rows
 }
 
-// gatherAll gathers the syncs in all directories.
-func gatherAll(dirs []*storage.Dir) func() (sync func()) {
-	if len(dirs) == 1 {
-		return dirs[0].Gather
+// transactionAPIs returns the rows about transactions, but for Produce. None of them is a Query, as with groups.
+func transactionAPIs(d Deps, c *transactionCommands, topics *coordinatorTopics) []server.API {
+	maxTimeout := func() time.Duration { return d.Config().Value("transaction.max.timeout.ms").Millis() }
+	offsets := txnOffsetCommit{newGroupCommands(d, c.log), c, lookup[producerGuard](d.Partition)}
+	features := &updateFeatures{log: d.Log, broker: d.Broker, store: d.Catalog}
+	producers := &describeProducers{log: c.log, image: c.image, lookup: lookup[producerSource](d.Partition)}
+	return []server.API{
+		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer((&initProducerID{c, d.ProducerIDs, maxTimeout}).handle)},
+		{Key: kmsg.AddPartitionsToTxn.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(addPartitionsToTxn{c}.handle), Cost: addPartitionsToTxnCost},
+		{Key: kmsg.AddOffsetsToTxn.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(addOffsetsToTxn{c, topics}.handle)},
+		{Key: kmsg.EndTxn.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(endTxn{c}.handle)},
+		{Key: kmsg.WriteTxnMarkers.Int16(), Advertise: 1, Min: 1, Max: 2, MaxFrame: listFrame, Handle: answer(writeTxnMarkers{c, d.Markers}.handle), Cost: writeTxnMarkersCost},
+		{Key: kmsg.TxnOffsetCommit.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(offsets.handle)},
+		{Key: kmsg.UpdateFeatures.Int16(), Max: 2, MaxFrame: smallFrame, Handle: answer(features.handle)},
+		{Key: kmsg.DescribeProducers.Int16(), Max: 0, MaxFrame: listFrame, Handle: sized(producers.handle, describeProducersSize), Cost: describeProducersCost},
+		{Key: kmsg.DescribeTransactions.Int16(), Max: 0, MaxFrame: listFrame, Handle: sized(describeTransactions{c}.handle, describeTransactionsSize)},
+		{Key: kmsg.ListTransactions.Int16(), Max: 2, MaxFrame: smallFrame, Handle: sized(listTransactions{c}.handle, listTransactionsSize)},
 	}
-	return func() func() {
-		syncs := make([]func(), 0, len(dirs))
-		for _, d := range dirs {
-			syncs = append(syncs, d.Gather())
-		}
-		return func() {
-			for _, sync := range syncs {
-				sync()
-			}
-		}
+}
+
+// newGroupCommands returns how commands are given to groups.
+func newGroupCommands(d Deps, log zerolog.Logger) *groupCommands {
+	return &groupCommands{
+		log: log, broker: d.Broker, groups: d.Groups,
+		patience: func() time.Duration { return d.Config().Value("offsets.commit.timeout.ms").Millis() },
 	}
 }
 
@@ -134,10 +156,7 @@ func gatherAll(dirs []*storage.Dir) func() (sync func()) {
 // what that takes must not be taken from queries that wait for nothing.
 func groupAPIs(d Deps, log zerolog.Logger) []server.API {
 	image := d.Catalog.Image
-	commands := &groupCommands{
-		log: log, broker: d.Broker, groups: d.Groups,
-		patience: func() time.Duration { return d.Config().Value("offsets.commit.timeout.ms").Millis() },
-	}
+	commands := newGroupCommands(d, log)
 	return []server.API{
 		{Key: kmsg.OffsetCommit.Int16(), Max: 10, MaxFrame: listFrame, Handle: answer(offsetCommit{commands, image}.handle)},
 		{Key: kmsg.OffsetFetch.Int16(), Max: 10, MaxFrame: listFrame, Handle: sized(offsetFetch{commands, image}.handle, offsetFetchSize), Cost: offsetFetchCost},
@@ -173,6 +192,9 @@ var (
 	_ offsetSource  = (*partition.Partition)(nil)
 	_ epochSource   = (*partition.Partition)(nil)
 	_ recordDeleter = (*partition.Partition)(nil)
+
+	_ producerSource = (*partition.Partition)(nil)
+	_ producerGuard  = (*partition.Partition)(nil)
 )
 
 // lookup finds partitions as what a handler needs of them: one of the interfaces above.

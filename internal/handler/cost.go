@@ -22,7 +22,9 @@ const (
 	alterCost     = 4 << 10 // a resource in AlterConfigs
 	logCost       = 200     // a partition in DescribeLogDirs
 	offsetCost    = 300     // a partition in OffsetFetch
-	fetchFactor   = 16      // of what a Fetch takes decoded
+	addedCost     = 600     // a partition in AddPartitionsToTxn and WriteTxnMarkers
+	describedCost = 2 << 10
+	fetchFactor   = 16 // of what a Fetch takes decoded
 	ackCost       = 2*int(unsafe.Sizeof(kmsg.ProduceResponseTopicPartition{})) + int(unsafe.Sizeof(pendingAppend{})) + 256
 )
 
@@ -137,6 +139,41 @@ func offsetFetchCost(r *server.Request, decoded int) int {
 		}
 	}
 	return server.HandlingFactor*decoded + partitions*offsetCost
+}
+
+// addPartitionsToTxnCost implements server.API's Cost: four bytes name a partition, which is kept with its topic and answered.
+func addPartitionsToTxnCost(r *server.Request, decoded int) int {
+	req := r.Message.(*kmsg.AddPartitionsToTxnRequest)
+	partitions := 0
+	for _, t := range req.Topics {
+		partitions += len(t.Partitions)
+	}
+	for _, transaction := range req.Transactions {
+		for _, t := range transaction.Topics {
+			partitions += len(t.Partitions)
+		}
+	}
+	return server.HandlingFactor*decoded + partitions*addedCost
+}
+
+// writeTxnMarkersCost implements server.API's Cost.
+func writeTxnMarkersCost(r *server.Request, decoded int) int {
+	partitions := 0
+	for _, m := range r.Message.(*kmsg.WriteTxnMarkersRequest).Markers {
+		for _, t := range m.Topics {
+			partitions += len(t.Partitions)
+		}
+	}
+	return server.HandlingFactor*decoded + partitions*addedCost
+}
+
+// describeProducersCost implements server.API's Cost: of what there is to say where there are no producers.
+func describeProducersCost(r *server.Request, decoded int) int {
+	partitions := 0
+	for _, t := range r.Message.(*kmsg.DescribeProducersRequest).Topics {
+		partitions += len(t.Partitions)
+	}
+	return server.HandlingFactor*decoded + partitions*describedCost
 }
 
 // What answers of groups take whose size no request tells, as server.Sized has it: what lies behind each element, and its

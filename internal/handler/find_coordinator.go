@@ -21,11 +21,11 @@ const (
 	shareCoordinator       = 2
 )
 
-// findCoordinator answers FindCoordinator from placement. The first question about a group makes the topic of groups, which
-// is there when it is answered: Kafka answers COORDINATOR_NOT_AVAILABLE first.
+// findCoordinator answers FindCoordinator from placement. The first question about a group makes the topic of groups, and so
+// with transactional ids; it is there when the question is answered: Kafka answers COORDINATOR_NOT_AVAILABLE first.
 type findCoordinator struct {
-	offsets *offsetsTopic
-	view    interface {
+	topics *coordinatorTopics
+	view   interface {
 		Brokers(listener string) []placement.Broker
 		Coordinator(kind int8, key string) (nodeID int32, err error)
 	}
@@ -33,12 +33,12 @@ type findCoordinator struct {
 
 func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	// Once for all keys: where the topic cannot be made, each try may be a write that fails.
-	ensure := sync.OnceValue(func() error { return h.offsets.ensure(c.Listener) })
 	kind := req.CoordinatorType
 	if req.Version < 1 {
 		kind = groupCoordinator
 	}
+	// Once for all keys: where the topic cannot be made, each try may be a write that fails.
+	ensure := sync.OnceValue(func() error { return h.topics.ensure(c.Listener, kind) })
 	if req.Version < 4 {
 		broker, err := h.find(c.Listener, req.Version, kind, req.CoordinatorKey, ensure)
 		resp.NodeID, resp.Host, resp.Port = broker.NodeID, broker.Host, broker.Port
@@ -62,7 +62,7 @@ func (h *findCoordinator) handle(_ context.Context, c *server.Client, req *kmsg.
 	return resp
 }
 
-// find returns the coordinator, or Kafka's Node.noNode with the error. Ensure makes the topic of groups if it is not there.
+// find returns the coordinator, or Kafka's Node.noNode with the error. Ensure makes the coordinator's topic if it is not there.
 func (h *findCoordinator) find(listener string, version int16, kind int8, key string, ensure func() error) (placement.Broker, error) {
 	nobody := placement.Broker{NodeID: -1, Port: -1}
 	switch {
@@ -71,7 +71,7 @@ func (h *findCoordinator) find(listener string, version int16, kind int8, key st
 		return nobody, kerr.InvalidRequest
 	}
 	id, err := h.view.Coordinator(kind, key)
-	if err == nil && kind == groupCoordinator {
+	if err == nil && kind != shareCoordinator {
 		err = ensure()
 	}
 	if err != nil {

@@ -143,5 +143,5 @@ func TestCompressionByID(t *testing.T) {
 func (s *stage) createOffsetsTopic() error {
 	creator := &topicCreator{broker: s.Context(), store: s.catalog, config: func() *config.Layers { return s.layers }, view: s.view,
 		room: &partitionLimit{}}
-	return (&offsetsTopic{image: s.catalog.Image, config: creator.config, creator: creator}).ensure("INTERNAL")
+	return (&coordinatorTopics{image: s.catalog.Image, config: creator.config, creator: creator}).ensure("INTERNAL", groupCoordinator)
 }

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
-	"segue/internal/coordinator"
 	"segue/internal/coordinator/group"
 	"segue/internal/server"
 )
@@ -76,7 +74,7 @@ func refused(groupID string, request any) *kerr.Error {
 		if r.Version >= 5 && (r.ProtocolType == nil || r.Protocol == nil) { // which tell what the client believes in
 			return kerr.InconsistentGroupProtocol
 		}
-	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
+	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets, group.TxnCommit:
 	default:
 		return nil
 	}
@@ -86,21 +84,13 @@ func refused(groupID string, request any) *kerr.Error {
 	return nil
 }
 
-// code says in Kafka's terms why a command was not answered (CoordinatorOperationExceptionHelper). A log that cannot be
-// written is COORDINATOR_NOT_AVAILABLE, where Kafka says NOT_COORDINATOR because another broker takes over.
+// code says in Kafka's terms why a command was not answered.
 func (c *groupCommands) code(groupID string, err error) *kerr.Error {
-	switch {
-	case errors.Is(err, coordinator.ErrLoading):
-		return kerr.CoordinatorLoadInProgress
-	case errors.Is(err, coordinator.ErrNotCoordinator):
-		return kerr.NotCoordinator
-	case errors.Is(err, coordinator.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return kerr.CoordinatorNotAvailable
-	case errors.Is(err, context.Canceled):
-		return kerr.RequestTimedOut // which nobody will read
+	code := coordinatorCode(err)
+	if code == kerr.UnknownServerError {
+		c.log.Error().Err(err).Str("group", groupID).Msg("a command of a group failed")
 	}
-	c.log.Error().Err(err).Str("group", groupID).Msg("a command of a group failed")
-	return kerr.UnknownServerError
+	return code
 }
 
 // sideBySide is how many groups of one request are asked at a time, so that what they write shares syncs.

@@ -33,6 +33,7 @@ const adminClientID = "__admin_client"
 // appender is what produce asks of a partition; *partition.Partition is one.
 type appender interface {
 	AppendAll(ctx context.Context, epoch int32, all []partition.Addition, from partition.Origin)
+	Guard(h record.Header, bumps bool) (g partition.Guard, ask bool, err error)
 	Offsets() partition.Offsets
 }
 
@@ -52,6 +53,11 @@ type produce struct {
 	// patience is how long to wait for acks where the request sets no positive limit (request.timeout.ms). In a Kafka of
 	// one replica nothing is ever waited for, so there are clients that send zero.
 	patience time.Duration
+
+	transactions *transactionCommands
+	// verifies says whether the coordinator is asked about what a producer has added to its transaction itself
+	// (transaction.partition.verification.enable).
+	verifies func() bool
 }
 
 // pendingProduce is a request between its appends and its answer.
@@ -61,8 +67,10 @@ type pendingProduce struct {
 	version  int16
 	acks     int16
 	deadline time.Time
-	resp     *kmsg.ProduceResponse
-	waits    []pendingAppend
+	// transactionalID is empty for a request that has none, and so no transactional batches.
+	transactionalID string
+	resp            *kmsg.ProduceResponse
+	waits           []pendingAppend
 }
 
 // pendingAppend is a batch that is appended and not yet known to be committed.
@@ -85,6 +93,9 @@ func (h *produce) begin(_ context.Context, rs []*server.Request) []server.Pendin
 			continue
 		}
 		p := &pendingProduce{h: h, client: r.Client, version: r.Version, acks: req.Acks}
+		if req.TransactionalID != nil {
+			p.transactionalID = *req.TransactionalID
+		}
 		p.deadline = r.Received.Add(h.patience)
 		if req.Timeout > 0 {
 			p.deadline = r.Received.Add(req.Timeout)
@@ -95,7 +106,7 @@ func (h *produce) begin(_ context.Context, rs []*server.Request) []server.Pendin
 	if len(rs) > 1 {
 		work = byPartition(work)
 	}
-	h.append(work)
+	h.append(h.verify(work))
 	for i, p := range begun {
 		switch {
 		case p == nil:
@@ -115,6 +126,7 @@ type addition struct {
 	topic, partition int // indexes in the response
 	name             string
 	batch            record.Batch
+	guard            partition.Guard // of a transactional batch
 }
 
 // byPartition brings together what goes to the same partition, in the order in which it came.
@@ -142,7 +154,7 @@ func (h *produce) append(work []addition) {
 		}
 		all := make([]partition.Addition, n)
 		for i, w := range work[:n] {
-			all[i].Batch = w.batch
+			all[i].Batch, all[i].Guard = w.batch, w.guard
 		}
 		to.AppendAll(h.broker, -1, all, partition.Client)
 		for i, w := range work[:n] {
@@ -161,7 +173,7 @@ func (h *produce) append(work []addition) {
 // of the rest.
 func (p *pendingProduce) admit(r *server.Request, req *protocol.ProduceRequest, work []addition) []addition {
 	image := p.h.image()
-	a := admission{version: r.Version, acks: req.Acks, fatal: refuseTransactional(req)}
+	a := admission{version: r.Version, acks: req.Acks, fatal: refuseTransactions(req)}
 	a.internal = r.ClientID != nil && *r.ClientID == adminClientID
 	p.resp = kmsg.NewPtrProduceResponse()
 	p.resp.Version = r.Version
@@ -183,7 +195,9 @@ func (p *pendingProduce) admit(r *server.Request, req *protocol.ProduceRequest, 
 			if err != nil {
 				p.fail(&result, err)
 			} else {
-				work = append(work, addition{to, p, len(p.resp.Topics), len(answer.Partitions), topic.Name, batch})
+				work = append(work, addition{
+					to: to, of: p, topic: len(p.resp.Topics), partition: len(answer.Partitions), name: topic.Name, batch: batch,
+				})
 			}
 			answer.Partitions = append(answer.Partitions, result)
 		}
@@ -202,15 +216,21 @@ type admission struct {
 	fatal    *apiError // that all partitions are refused with; nil for none
 }
 
-// refuseTransactional refuses a request as a whole that has transactional batches and no transactional id.
-func refuseTransactional(req *protocol.ProduceRequest) *apiError {
-	if req.TransactionalID != nil {
-		return nil
-	}
+// refuseTransactions refuses a request as a whole that has transactional batches and no transactional id, or those of more
+// than one producer.
+func refuseTransactions(req *protocol.ProduceRequest) *apiError {
+	var first record.Header
 	for t := range req.Topics() {
 		for p := range t.Partitions() {
-			if h, err := record.ParseHeader(p.Records); err == nil && h.IsTransactional() {
+			h, err := record.ParseHeader(p.Records)
+			switch {
+			case err != nil || !h.IsTransactional():
+			case req.TransactionalID == nil:
 				return plain(kerr.TransactionalIDAuthorizationFailed)
+			case first == nil:
+				first = h
+			case h.ProducerID() != first.ProducerID() || h.ProducerEpoch() != first.ProducerEpoch():
+				return failure(kerr.InvalidProducerIDMapping, "Transactional records contained more than one producer ID")
 			}
 		}
 	}
@@ -234,11 +254,6 @@ func (a *admission) check(topic *catalog.Topic, unknown *kerr.Error, p protocol.
 	case a.version < zstdVersion && batch.Codec() == record.Zstd:
 		return batch, failure(kerr.UnsupportedCompressionType,
 			"Produce requests with version %d are not allowed to use ZStandard compression", a.version)
-	case batch.IsTransactional():
-		// What Kafka says while it cannot ask the coordinator whether the partition is part of the transaction: there is
-		// no coordinator of transactions.
-		return batch, failure(kerr.NotEnoughReplicas,
-			"Unable to verify the partition has been added to the transaction. Underlying error: %s", kerr.CoordinatorNotAvailable.Message)
 	case a.acks < -1 || a.acks > 1:
 		return batch, kerr.InvalidRequiredAcks
 	case topic.Internal && !a.internal:

@@ -219,7 +219,7 @@ func TestProduceOfTransactions(t *testing.T) {
 	id := "tx"
 	req.TransactionID = &id
 	resp := s.produce(req, 11)
-	// What Kafka answers for as long as it cannot ask the coordinator.
+	// As for as long as the coordinator cannot be asked.
 	expectCode(t, "the transactional batch", resp.Topics[0].Partitions[0].ErrorCode, kerr.NotEnoughReplicas)
 	expectCode(t, "the other one", resp.Topics[1].Partitions[0].ErrorCode, nil)
 }

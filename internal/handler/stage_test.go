@@ -22,6 +22,7 @@ import (
 	"segue/internal/config"
 	"segue/internal/coordinator"
 	"segue/internal/coordinator/group"
+	"segue/internal/coordinator/txn"
 	"segue/internal/handler/fetch"
 	"segue/internal/placement"
 	"segue/internal/server"
@@ -51,6 +52,7 @@ type stage struct {
 	looks   atomic.Pointer[error]        // what asking for the size of a disk comes to
 	refused atomic.Int64                 // topics that were too many
 	runtime *coordinator.Runtime[group.Input]
+	txns    *txn.Coordinator
 	groups  *stageGroups
 }
 
@@ -121,6 +123,29 @@ func newStage(t *testing.T, settings ...string) *stage {
 		return topic.Partitions
 	})}
 
+	ids := txn.NewProducerIDs(s.catalog.AllocateProducerIDs)
+	s.txns = txn.NewCoordinator(txn.Config{
+		Machine: func() txn.Options {
+			return txn.Options{
+				Version:    func() int16 { return s.catalog.Image().FeatureLevel(catalog.TransactionVersion) },
+				MaxTimeout: 15 * time.Minute, Expiration: time.Hour, ExpireEvery: time.Hour,
+				MaxRecordBytes: func() int { return 1 << 20 }, Patience: time.Second, Waiting: 100,
+			}
+		},
+		Shards: func() int32 {
+			if topic, ok := s.catalog.Image().Topic(catalog.TransactionStateTopic); ok {
+				return topic.Partitions
+			}
+			return 0
+		},
+		IDs: ids, Markers: s,
+	})
+	t.Cleanup(func() {
+		if err := s.txns.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+
 	fetcher := fetch.New(fetch.Config{
 		Topics: func() fetch.Topics { return s.catalog.Image() }, View: s.view, Sessions: 10,
 		Lookup:   func(id [16]byte, p int32) (fetch.Partition, error) { return s.manager.Get(id, p) },
@@ -129,6 +154,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	for _, row := range APIs(Deps{
 		Log: zerolog.Nop(), Broker: context.Background(), NodeID: nodeID, Config: func() *config.Layers { return s.layers },
 		Catalog: s.catalog, Placement: s.view, Partition: s.manager.Get, Fetch: fetcher, Groups: s.groups, Dirs: []*storage.Dir{dir},
+		Transactions: s.txns, ProducerIDs: ids, Markers: s,
 		MaxPartitions: layers.Broker().MaxPartitions, Refused: &s.refused,
 	}) {
 		s.rows[row.Key] = row
@@ -183,17 +209,46 @@ func (s *stage) open(t *catalog.Topic, from int32) error {
 		id := storage.Identity{Topic: t.Name, TopicID: t.ID, Partition: p}
 		openings = append(openings, partition.Opening{Identity: id, Epoch: leaderEpoch, Config: c})
 	}
-	if err := s.manager.Open(context.Background(), openings, nil); err != nil || t.Name != catalog.GroupOffsetsTopic {
+	if err := s.manager.Open(context.Background(), openings, nil); err != nil || !t.Internal {
 		return err
 	}
 	for i := from; i < t.Partitions; i++ {
 		p, err := s.manager.Get(t.ID, i)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case t.Name == catalog.GroupOffsetsTopic:
+			s.runtime.Load(i, p)
+		default:
+			s.txns.Load(i, p)
 		}
-		s.runtime.Load(i, p)
 	}
 	return nil
+}
+
+// WriteMarkers implements txn.MarkerWriter.
+func (s *stage) WriteMarkers(ctx context.Context, m partition.Marker, to []txn.Partition) []error {
+	errs := make([]error, len(to))
+	for i, at := range to {
+		topic, ok := s.catalog.Image().Topic(at.Topic)
+		if !ok || !topic.Has(at.Partition) {
+			errs[i] = kerr.UnknownTopicOrPartition
+			continue
+		}
+		if at.Topic == catalog.GroupOffsetsTopic {
+			errs[i] = s.runtime.DoMarker(ctx, at.Partition, m)
+			continue
+		}
+		p, err := s.manager.Get(topic.ID, at.Partition)
+		if err == nil {
+			var ack partition.Ack
+			if ack, err = p.AppendMarker(ctx, -1, m); err == nil {
+				err = ack.Wait(ctx)
+			}
+		}
+		errs[i] = err
+	}
+	return errs
 }
 
 // machine makes the machine of a shard.

@@ -90,12 +90,15 @@ func (s *Single) Leader([16]byte, int32) Leader {
 	return Leader{NodeID: s.nodes[0], Epoch: s.epoch, Replicas: s.nodes, ISR: s.nodes}
 }
 
-// groupCoordinator is the kind of key that is a group (FindCoordinatorRequest.CoordinatorType).
-const groupCoordinator = 0
+// The kinds of keys that have a coordinator (FindCoordinatorRequest.CoordinatorType).
+const (
+	groupCoordinator       = 0
+	transactionCoordinator = 1
+)
 
-// Coordinator implements View. There are no transactions and no share groups on this broker, so nobody coordinates them.
+// Coordinator implements View. There are no share groups on this broker, so nobody coordinates them.
 func (s *Single) Coordinator(kind int8, _ string) (int32, error) {
-	if kind == groupCoordinator {
+	if kind == groupCoordinator || kind == transactionCoordinator {
 		return s.nodes[0], nil
 	}
 	return -1, kerr.CoordinatorNotAvailable

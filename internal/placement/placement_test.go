@@ -19,13 +19,13 @@ func TestSingle(t *testing.T) {
 	if l.NodeID != 7 || l.Epoch != 3 || !slices.Equal(l.Replicas, []int32{7}) || !slices.Equal(l.ISR, []int32{7}) || len(l.Offline) != 0 {
 		t.Errorf("%+v", l)
 	}
-	if id, err := s.Coordinator(0, "g"); id != 7 || err != nil {
-		t.Errorf("coordinator of a group: %d, %v", id, err)
-	}
-	for kind := int8(1); kind < 3; kind++ { // transactions and share groups
-		if _, err := s.Coordinator(kind, "k"); !errors.Is(err, kerr.CoordinatorNotAvailable) {
-			t.Errorf("coordinator of kind %d: %v", kind, err)
+	for kind := int8(0); kind < 2; kind++ { // groups and transactional ids
+		if id, err := s.Coordinator(kind, "k"); id != 7 || err != nil {
+			t.Errorf("coordinator of kind %d: %d, %v", kind, id, err)
 		}
+	}
+	if _, err := s.Coordinator(2, "k"); !errors.Is(err, kerr.CoordinatorNotAvailable) {
+		t.Errorf("coordinator of a share group: %v", err)
 	}
 }
 

@@ -32,6 +32,7 @@ func encodeSnapshot(now int64, i *catalog.Image) (record.Batch, error) {
 	head, err := json.Marshal(snapshotForm{
 		form: named(typeSnapshot), Image: i.Version(), ClusterID: i.ClusterID(), StartCount: i.StartCount(),
 		NextProducerID: i.NextProducerID(), Topics: len(topics), Deleting: len(deleting), BrokerConfigs: len(brokers),
+		Features: i.SetFeatures(),
 	})
 	values := [][]byte{head}
 	add := func(value []byte, e error) {
@@ -120,7 +121,7 @@ func decodeSnapshot(values [][]byte) (*catalog.Image, error) {
 	}
 	p := catalog.Parts{
 		Version: head.Image, ClusterID: head.ClusterID, StartCount: head.StartCount, NextProducerID: head.NextProducerID,
-		BrokerConfigs: map[string]map[string]string{},
+		BrokerConfigs: map[string]map[string]string{}, Features: head.Features,
 	}
 	for n, value := range rest {
 		want := typeSnapshotTopic

@@ -78,6 +78,12 @@ type producerIDsForm struct {
 	Count int64 `json:"count"`
 }
 
+type featureForm struct {
+	form
+	Name  string `json:"name"`
+	Level int16  `json:"level"`
+}
+
 type snapshotForm struct {
 	form
 	Image          int64  `json:"image"` // its version
@@ -87,6 +93,8 @@ type snapshotForm struct {
 	Topics         int    `json:"topics"`        // how many SnapshotTopic follow
 	Deleting       int    `json:"deleting"`      // then how many SnapshotDeletedTopic
 	BrokerConfigs  int    `json:"brokerConfigs"` // then how many SnapshotBrokerConfigs
+	// Features are the versions that were set.
+	Features map[string]int16 `json:"features,omitempty"`
 }
 
 // The types of records.
@@ -100,6 +108,7 @@ const (
 	typeStart              = "Start"
 	typeSurpass            = "Surpass"
 	typeReserveProducerIDs = "ReserveProducerIDs"
+	typeSetFeature         = "SetFeature"
 
 	typeSnapshot              = "Snapshot"
 	typeSnapshotTopic         = "SnapshotTopic"
@@ -130,6 +139,8 @@ func encodeChange(change catalog.Change) ([]byte, error) {
 		return json.Marshal(surpassForm{named(typeSurpass), c.LeaderEpoch, c.ProducerID})
 	case catalog.ReserveProducerIDs:
 		return json.Marshal(producerIDsForm{named(typeReserveProducerIDs), c.Count})
+	case catalog.SetFeature:
+		return json.Marshal(featureForm{named(typeSetFeature), c.Name, c.Level})
 	}
 	return nil, fmt.Errorf("no record is defined for a change of type %T", change)
 }
@@ -230,6 +241,10 @@ func decodeFields(name string, value []byte) (catalog.Change, error) {
 		var f producerIDsForm
 		err := decodeInto(value, &f)
 		return catalog.ReserveProducerIDs{Count: f.Count}, err
+	case typeSetFeature:
+		var f featureForm
+		err := decodeInto(value, &f)
+		return catalog.SetFeature{Name: f.Name, Level: f.Level}, err
 	}
 	return nil, fmt.Errorf("this broker does not know the type: the data was written by a later version, so start that one")
 }

@@ -21,7 +21,7 @@ func (m *Machine) commit(t coordinator.Token, req *kmsg.OffsetCommitRequest) {
 		for _, p := range topic.Partitions {
 			e := err
 			if e == nil {
-				e = m.checkOffset(topic, p)
+				e = m.checkOffset(topic.Topic, p.Metadata)
 			}
 			if e == nil {
 				if g == nil { // who only commits needs no more of a group
@@ -71,11 +71,11 @@ func (m *Machine) checkCommit(req *kmsg.OffsetCommitRequest) (*group, *kerr.Erro
 }
 
 // checkOffset refuses what cannot be stored.
-func (m *Machine) checkOffset(topic kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommitRequestTopicPartition) *kerr.Error {
+func (m *Machine) checkOffset(topic string, metadata *string) *kerr.Error {
 	switch {
-	case p.Metadata != nil && (utf16Len(*p.Metadata) > m.opts.MaxOffsetMetadata || len(*p.Metadata) > maxCommitted):
+	case metadata != nil && (utf16Len(*metadata) > m.opts.MaxOffsetMetadata || len(*metadata) > maxCommitted):
 		return kerr.OffsetMetadataTooLarge
-	case tooLong(topic.Topic):
+	case tooLong(topic):
 		return kerr.UnknownTopicOrPartition
 	}
 	return nil

@@ -69,7 +69,7 @@ func (m *Machine) expireOffsets(g *group) {
 			}
 			var due []int32
 			for p, c := range g.offsets[topic] {
-				if m.expired(g, c) {
+				if m.expired(g, c) && !g.isUndecided(topic, p) {
 					due = append(due, p)
 				}
 			}
@@ -78,7 +78,7 @@ func (m *Machine) expireOffsets(g *group) {
 			}
 		}
 	}
-	if g.state == Empty && len(g.offsets) == 0 && len(g.pending) == 0 {
+	if g.state == Empty && len(g.offsets)+len(g.undecided)+len(g.pending) == 0 {
 		m.write(groupTombstone(g.id))
 		m.bury(g)
 	}
@@ -148,12 +148,10 @@ func (s *deletionSweep) expire(m *Machine) {
 }
 
 func (s *deletionSweep) visit(m *Machine, g *group) {
-	for _, topic := range sortedKeys(g.offsets) {
-		for _, p := range sortedKeys(g.offsets[topic]) {
-			if !s.exists(topic, g.offset(topic, p).topicID) {
-				m.dropOffset(g, topic, p)
-				s.dropped++
-			}
+	g.eachPartition(func(topic string, p int32) {
+		if !g.meant(topic, p, func(id [16]byte) bool { return s.exists(topic, id) }) {
+			m.dropOffset(g, topic, p)
+			s.dropped++
 		}
-	}
+	})
 }

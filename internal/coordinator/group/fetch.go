@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -10,8 +11,8 @@ type Fetch struct {
 	// MemberID and MemberEpoch are of the consumer protocol. Classic groups do not look at them, as in Kafka.
 	MemberID    *string
 	MemberEpoch int32
-	// RequireStable asks not to be told of an offset that a transaction may be about to change. Every reply here is of
-	// what is committed to the log, and no transaction can be open on an offset.
+	// RequireStable asks not to be told of an offset that a transaction may be about to change: UNSTABLE_OFFSET_COMMIT stands
+	// in its place (KIP-447).
 	RequireStable bool
 	Topics        []FetchTopic // nil for all
 }
@@ -55,7 +56,7 @@ func (m *Machine) fetch(req Fetch) *kmsg.OffsetFetchResponseGroup {
 	g := m.groups[req.Group]
 	if req.Topics == nil {
 		if g != nil {
-			resp.Topics = g.fetchAll()
+			resp.Topics = g.fetchAll(req.RequireStable)
 		}
 		return resp
 	}
@@ -64,11 +65,13 @@ func (m *Machine) fetch(req Fetch) *kmsg.OffsetFetchResponseGroup {
 		rt := kmsg.OffsetFetchResponseGroupTopic{Topic: topic.Topic, TopicID: topic.ID}
 		rt.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(topic.Partitions))
 		for _, p := range topic.Partitions {
-			if c := g.lookUp(topic, p); c != nil {
-				rt.Partitions = append(rt.Partitions, c.fetched(p))
-			} else {
-				rt.Partitions = append(rt.Partitions, noOffset(p))
+			answer := noOffset(p)
+			if req.RequireStable && g != nil && g.isUndecided(topic.Topic, p) {
+				answer.ErrorCode = kerr.UnstableOffsetCommit.Code
+			} else if c := g.lookUp(topic, p); c != nil {
+				answer = c.fetched(p)
 			}
+			rt.Partitions = append(rt.Partitions, answer)
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
@@ -94,7 +97,7 @@ func isOther(a, b [16]byte) bool {
 
 // fetchAll returns all offsets, in order of topics and partitions. Those of a topic that were committed under different
 // ids are topics of their own: who knows the topics knows which one is meant.
-func (g *group) fetchAll() []kmsg.OffsetFetchResponseGroupTopic {
+func (g *group) fetchAll(stable bool) []kmsg.OffsetFetchResponseGroupTopic {
 	topics := make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(g.offsets))
 	for _, topic := range sortedKeys(g.offsets) {
 		first := len(topics)
@@ -107,7 +110,12 @@ func (g *group) fetchAll() []kmsg.OffsetFetchResponseGroupTopic {
 			if i == len(topics) {
 				topics = append(topics, kmsg.OffsetFetchResponseGroupTopic{Topic: topic, TopicID: c.topicID})
 			}
-			topics[i].Partitions = append(topics[i].Partitions, c.fetched(p))
+			answer := c.fetched(p)
+			if stable && g.isUndecided(topic, p) {
+				answer = noOffset(p)
+				answer.ErrorCode = kerr.UnstableOffsetCommit.Code
+			}
+			topics[i].Partitions = append(topics[i].Partitions, answer)
 		}
 	}
 	return topics

@@ -67,6 +67,7 @@ type group struct {
 
 	subscription                         // of the generation
 	offsets      map[string]topicOffsets // by topic; nil if there are none
+	undecided    map[string]topicPending // by topic; nil if there are none
 }
 
 // find returns where a member is, or would be, among the members.

@@ -8,15 +8,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/coordinator"
+	"segue/partition"
 )
 
 // Input is one command for the machine.
 type Input struct {
 	Client Client // who asks; only JoinGroup needs it
 	// Request is a *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest or
-	// *kmsg.OffsetCommitRequest, answered by the kmsg response of the same version; or a Fetch, Delete, DeleteOffsets,
-	// Describe, List, TopicsDeleted, Lags or Count, answered as each says. The machine keeps no part of it but strings.
+	// *kmsg.OffsetCommitRequest, answered by the kmsg response of the same version; or a TxnCommit, Fetch, Delete,
+	// DeleteOffsets, Describe, List, TopicsDeleted, Lags or Count, answered as each says. The machine keeps no part of it but
+	// strings.
 	Request any
+}
+
+// Guard implements coordinator.Guarded.
+func (in Input) Guard() (coordinator.Producer, partition.Guard, bool) {
+	if c, ok := in.Request.(TxnCommit); ok {
+		return c.producer(), c.Guard, true
+	}
+	return coordinator.Producer{}, 0, false
 }
 
 // Client is who asks.
@@ -29,6 +39,9 @@ type Client struct {
 type Machine struct {
 	opts   Options
 	groups map[string]*group
+	// open are the places in which producers have offsets that their transactions have yet to decide about.
+	open   map[int64]map[pendingPlace]struct{}
+	loaded bool // the replay is over
 	timers coordinator.Timers[expirer]
 	began  time.Time // what timers count from
 
@@ -38,11 +51,15 @@ type Machine struct {
 	fx  coordinator.Effects // what it has led to so far
 }
 
-var _ coordinator.Machine[Input] = (*Machine)(nil)
+var (
+	_ coordinator.Machine[Input] = (*Machine)(nil)
+	_ coordinator.Transactional  = (*Machine)(nil)
+	_ coordinator.Guarded        = Input{}
+)
 
 // New returns an empty machine.
 func New(o Options) *Machine {
-	return &Machine{opts: o, groups: map[string]*group{}}
+	return &Machine{opts: o, groups: map[string]*group{}, open: map[int64]map[pendingPlace]struct{}{}}
 }
 
 // Handle implements coordinator.Machine.
@@ -59,6 +76,8 @@ func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinat
 		m.leave(t, req)
 	case *kmsg.OffsetCommitRequest:
 		m.commit(t, req)
+	case TxnCommit:
+		m.commitPending(t, req)
 	case Fetch:
 		m.reply(t, m.fetch(req))
 	case Delete:
@@ -105,6 +124,7 @@ func (m *Machine) Expire(now time.Time) coordinator.Effects {
 // Loaded implements coordinator.Machine.
 func (m *Machine) Loaded(now time.Time) coordinator.Effects {
 	m.begin(now)
+	m.loaded = true
 	for _, id := range m.groupIDs() {
 		g := m.groups[id]
 		for _, mb := range g.members {

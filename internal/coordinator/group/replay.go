@@ -30,7 +30,7 @@ func (m *Machine) applyOffset(key *coordinator.Reader, value []byte) error {
 	g := m.groups[id]
 	if value == nil {
 		if g != nil {
-			g.drop(topic, partition)
+			m.drop(g, topic, partition)
 			if g.madeByCommits() {
 				m.bury(g)
 			}
@@ -50,7 +50,7 @@ func (m *Machine) applyOffset(key *coordinator.Reader, value []byte) error {
 
 // madeByCommits says whether nothing but commits ever made the group, and it has no offset left.
 func (g *group) madeByCommits() bool {
-	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets) == 0
+	return g.since == noTime && g.generation == 0 && g.protocolType == "" && len(g.offsets)+len(g.undecided) == 0
 }
 
 func readOffset(b []byte) (*committed, error) {
@@ -89,11 +89,11 @@ func (m *Machine) applyGroup(key *coordinator.Reader, value []byte) error {
 	before := m.groups[id]
 	g := &group{id: id, since: noTime}
 	if before != nil {
-		g.offsets = before.offsets
+		g.offsets, g.undecided = before.offsets, before.undecided
 	}
 	if value == nil {
 		delete(m.groups, id)
-		if len(g.offsets) > 0 { // they have tombstones of their own
+		if len(g.offsets)+len(g.undecided) > 0 { // they have tombstones of their own
 			m.groups[id] = g
 		}
 		return nil
