@@ -79,6 +79,7 @@ func openPartition(t *testing.T, store partition.Store, id storage.Identity, epo
 		Log: logtest.Config(), MaxMessageBytes: 1<<20 + 200,
 		TimestampBeforeMax: partition.NoLimit, TimestampAfterMax: partition.NoLimit, ProducerExpiry: time.Hour,
 	}
+	c.Log.SegmentBytes = 1 << 30
 	p, err := partition.Open(context.Background(), store, id, epoch, c, partition.NewCodecs(1<<20))
 	if err != nil {
 		t.Fatal(err)
