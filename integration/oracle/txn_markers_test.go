@@ -80,12 +80,15 @@ func markersWritten() []oneCase {
 		{name: "epochs of coordinators", api: kmsg.WriteTxnMarkers, run: func(c *client) {
 			t := c.topic("t", 1)
 			for _, epoch := range []int32{3, 2, 3, 4, -1, 4} {
+				if epoch >= 0 {
+					epoch += c.names.epoch
+				}
 				write(c, marker(aProducer, 0, epoch, true, 0, t, 0))
 			}
 			write(c, marker(aProducer+1, 0, -1, true, 0, t, 0))
 			readCommitted(c, t)
 		}},
-		{name: "what is not there", api: kmsg.WriteTxnMarkers, run: func(c *client) {
+		{name: "partitions that are not there", api: kmsg.WriteTxnMarkers, run: func(c *client) {
 			t := c.topic("t", 1)
 			write(c)
 			write(c, marker(aProducer, 0, 0, true, 0, t))

@@ -31,22 +31,32 @@ func updateFeaturesScenario() scenario {
 		c.settle()
 		show(c)
 	}
-	downgrade := func(req *kmsg.UpdateFeaturesRequest) { req.FeatureUpdates[0].AllowDowngrade = true }
 	onlyValidate := func(req *kmsg.UpdateFeaturesRequest) { req.ValidateOnly = true }
 	return scenario{name: "update_features", settings: transactionSettings, cases: []oneCase{
-		{name: "levels", api: kmsg.UpdateFeatures, run: func(c *client) {
+		{name: "levels", api: kmsg.UpdateFeatures, from: 1, run: func(c *client) {
 			c.level(2)
 			show(c)
 			for _, level := range []int16{2, 1, 3, -1, 0} {
 				update(c, level, upgrade)
 			}
-			update(c, 1, safeDowngrade, downgrade)
-			update(c, 2, safeDowngrade, downgrade)
+			update(c, 1, safeDowngrade)
+			update(c, 2, safeDowngrade)
 			update(c, 2, upgrade)
-			update(c, 0, unsafeDowngrade, downgrade)
-			update(c, 0, safeDowngrade, downgrade)
-			update(c, -1, safeDowngrade, downgrade)
+			update(c, 0, unsafeDowngrade)
+			update(c, 0, safeDowngrade)
+			update(c, -1, safeDowngrade)
 			update(c, 2, upgrade)
+		}},
+		{name: "up, as old tools do it", api: kmsg.UpdateFeatures, to: 1, run: func(c *client) {
+			c.level(1)
+			for _, level := range []int16{3, -1, 0, 1, 2} {
+				update(c, level, upgrade)
+			}
+		}},
+		{name: "down, as old tools do it", api: kmsg.UpdateFeatures, to: 0, run: func(c *client) {
+			c.level(2)
+			update(c, 1, safeDowngrade, func(req *kmsg.UpdateFeaturesRequest) { req.FeatureUpdates[0].AllowDowngrade = true })
+			c.level(2)
 		}},
 		{name: "only to validate", api: kmsg.UpdateFeatures, from: 1, run: func(c *client) {
 			c.level(2)
@@ -85,7 +95,11 @@ func updateFeaturesScenario() scenario {
 // features leaves in an answer nothing but one feature.
 func features(resp *kmsg.ApiVersionsResponse, name string) *kmsg.ApiVersionsResponse {
 	resp.ApiKeys = nil
-	resp.SupportedFeatures = slices.DeleteFunc(resp.SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return f.Name != name })
-	resp.FinalizedFeatures = slices.DeleteFunc(resp.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool { return f.Name != name })
+	if resp.SupportedFeatures = slices.DeleteFunc(resp.SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return f.Name != name }); len(resp.SupportedFeatures) == 0 {
+		resp.SupportedFeatures = nil
+	}
+	if resp.FinalizedFeatures = slices.DeleteFunc(resp.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool { return f.Name != name }); len(resp.FinalizedFeatures) == 0 {
+		resp.FinalizedFeatures = nil
+	}
 	return resp
 }

@@ -39,7 +39,7 @@ func (h *produce) verify(work []addition) []addition {
 			continue
 		}
 		w.guard = guard
-		v := verification{w.of.transactionalID, w.batch.ProducerID(), w.batch.ProducerEpoch(), bumps && h.transactions.version() >= 2}
+		v := verification{w.of.transactionalID, w.batch.ProducerID(), w.batch.ProducerEpoch(), bumps}
 		if ask && (v.implicit || h.verifies()) {
 			asked[v] = append(asked[v], i)
 		}

@@ -26,6 +26,8 @@ func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction)
 		err = kerr.InvalidRequest
 	case t == nil:
 		err = kerr.InvalidProducerIDMapping
+	case req.Version >= epochBumpVersion && m.opts.Version() < taggedVersion:
+		err = kerr.UnsupportedVersion
 	case req.Version >= epochBumpVersion:
 		err, ok = m.endBumping(t, req)
 		if err == nil && ok {
