@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -271,6 +270,8 @@ func (l *link) transform(fetches kgo.Fetches, since time.Duration) bool {
 		// Its partitions come and go, and it goes back when a transaction is aborted.
 		l.book.Add(history.Op{Kind: history.Seek, Outcome: history.OK, Partition: op.Partition, Offset: history.Nowhere})
 		op.Invoke, op.Committed, op.Txn = since, true, txn
+		// One answer is given to it in several polls.
+		op.HighWatermark, op.LastStable, op.LogStart = history.Nowhere, history.Nowhere, history.Nowhere
 		l.book.Add(op)
 		for _, r := range op.Records {
 			out := &kgo.Record{Topic: l.to.name, Partition: int32(r.Value % history.Value(l.to.partitions))}
@@ -367,23 +368,4 @@ func (m *mill) String() string {
 	m.lock.Lock()
 	defer m.lock.Unlock()
 	return fmt.Sprintf("%d commits, %d aborts, %d left open; told: %v", m.commits.Load(), m.aborts.Load(), m.vanished.Load(), m.troubles)
-}
-
-// setTransactionVersion makes clients use another protocol of transactions than the newest, which is there from the start.
-func (b *broker) setTransactionVersion(t testing.TB, version int16) {
-	t.Helper()
-	const newest, safeDowngrade = 2, 2
-	if version == newest {
-		return
-	}
-	adm := b.admin(t)
-	defer adm.Close()
-	updated, err := adm.UpdateFeatures(within(t, patience), false,
-		kadm.FeatureUpdate{Feature: "transaction.version", MaxVersionLevel: version, UpgradeType: safeDowngrade})
-	if err == nil {
-		err = updated.Error()
-	}
-	if err != nil {
-		t.Fatalf("set transaction.version to %d: %v", version, err)
-	}
 }
