@@ -210,7 +210,7 @@ func (m *mill) chain(id, name string, from, to crowdTopic) {
 			s, err := kgo.NewGroupTransactSession(m.b.options(
 				kgo.TransactionalID(id), kgo.TransactionTimeout(traderTimeout), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 				kgo.ConsumerGroup(name), kgo.ConsumeTopics(from.name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-				kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.FetchMaxWait(100*time.Millisecond),
+				kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond),
 				kgo.SessionTimeout(chaosSession), kgo.HeartbeatInterval(200*time.Millisecond),
 			)...)
 			if err != nil {
