@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -368,4 +369,20 @@ func (m *mill) String() string {
 	m.lock.Lock()
 	defer m.lock.Unlock()
 	return fmt.Sprintf("%d commits, %d aborts, %d left open; told: %v", m.commits.Load(), m.aborts.Load(), m.vanished.Load(), m.troubles)
+}
+
+// setTransactionVersion has the cluster agree upon the version of transactions.
+func (b *broker) setTransactionVersion(t testing.TB, version int16) {
+	t.Helper()
+	const safeDowngrade = 2 // which an upgrade may be, too
+	adm := b.admin(t)
+	defer adm.Close()
+	updated, err := adm.UpdateFeatures(within(t, patience), false,
+		kadm.FeatureUpdate{Feature: "transaction.version", MaxVersionLevel: version, UpgradeType: safeDowngrade})
+	if err == nil {
+		err = updated.Error()
+	}
+	if err != nil {
+		t.Fatalf("set transaction.version to %d: %v", version, err)
+	}
 }
