@@ -163,22 +163,3 @@ func TestSeeTransactions(t *testing.T) {
 		return err == nil && described["tx"].State == "CompleteCommit"
 	})
 }
-
-// setTransactionVersion makes clients use another protocol of transactions than the newest, which is there from the start.
-func (b *broker) setTransactionVersion(t testing.TB, version int16) {
-	t.Helper()
-	const newest, safeDowngrade = 2, 2
-	if version == newest {
-		return
-	}
-	adm := b.admin(t)
-	defer adm.Close()
-	updated, err := adm.UpdateFeatures(within(t, patience), false,
-		kadm.FeatureUpdate{Feature: "transaction.version", MaxVersionLevel: version, UpgradeType: safeDowngrade})
-	if err == nil {
-		err = updated.Error()
-	}
-	if err != nil {
-		t.Fatalf("set transaction.version to %d: %v", version, err)
-	}
-}
