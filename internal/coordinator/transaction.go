@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -50,8 +49,6 @@ func (t *tenure[In]) checkGuard(in In) error {
 // mark does what DoMarker asks.
 func (t *tenure[In]) mark(q *request[In], m partition.Marker) error {
 	if err := t.flush(); err != nil {
-		delete(t.waiting, t.tokens)
-		q.answer <- answer{err: fmt.Errorf("%w: %w", whileEnded(err), err)}
 		return err
 	}
 	ack, err := t.log.AppendMarker(context.Background(), t.epoch, m)
