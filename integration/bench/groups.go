@@ -143,11 +143,9 @@ func measureCommits(ctx context.Context, s stage, t *table) (err error) {
 		return err
 	}
 	waits := slices.Concat(took[:]...)
-	slices.Sort(waits)
 	n := float64(len(waits))
 	t.atLeast(fmt.Sprintf("offset commits from %d groups, one in flight each", committers), n/time.Since(begun).Seconds(), 10_000, "a second")
-	t.tell("  the same: median", waits[len(waits)/2].Seconds()*1e3, "ms")
-	t.tell("  the same: 99th percentile", waits[len(waits)*99/100].Seconds()*1e3, "ms")
+	t.tellWaits(waits)
 	t.tell("  the same: the broker's CPU", (b.cpu()-cpu)/n*1e6, "µs each")
 	return nil
 }

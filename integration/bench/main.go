@@ -50,6 +50,7 @@ func benchmarks() []benchmark {
 		{"members", measureMembers},
 		{"groups", measureGroups},
 		{"compaction", measureCompaction},
+		{"transactions", measureTransactions},
 		{"clients", measureClients},
 		{"kafka", measureKafka},
 	}
