@@ -66,9 +66,10 @@ func checkTold(w *world, group string, p int32) {
 	told := func(stable bool) kmsg.OffsetFetchResponseGroupTopicPartition {
 		return w.m.fetch(Fetch{Group: group, RequireStable: stable, Topics: []FetchTopic{{Topic: "t", Partitions: []int32{p}}}}).Topics[0].Partitions[0]
 	}
+	key := offsetKey(group, "t", p)
 	plain := told(false)
 	want := plain
-	if len(w.ref.wait[string(offsetKey(group, "t", p))]) > 0 {
+	if len(w.ref.wait[string(key)]) > 0 {
 		want = noOffset(p)
 		want.ErrorCode = kerr.UnstableOffsetCommit.Code
 	}
