@@ -74,7 +74,7 @@ func checkTold(w *world, group string, p int32) {
 		want.ErrorCode = kerr.UnstableOffsetCommit.Code
 	}
 	if got := told(true); fmt.Sprint(got.Offset, got.ErrorCode) != fmt.Sprint(want.Offset, want.ErrorCode) {
-		w.t.Fatalf("who wants a stable offset of %s for t/%d is told %d, %s; pending %v", group, p, got.Offset, errorName(got.ErrorCode), w.ref.wait[key])
+		w.t.Fatalf("who wants a stable offset of %s for t/%d is told %d, %s; pending %v", group, p, got.Offset, errorName(got.ErrorCode), w.ref.wait[string(key)])
 	}
 	all, counts := w.m.fetch(Fetch{Group: group, RequireStable: true}), plain.Offset >= 0
 	for _, topic := range all.Topics {
