@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -50,13 +51,16 @@ func (c *crowd) followAs(g *group, topic crowdTopic, fromEnd, committed bool) {
 		defer cl.Close()
 		// The client asks for more when a poll has taken what it had: a poll brings nothing that is older than the one
 		// before it.
-		asked := c.rec.Now()
+		asked, given := c.rec.Now(), map[int32]int64{}
 		for ctx.Err() == nil {
 			since := asked
 			asked = c.rec.Now()
+			before := maps.Clone(given) // for what is told comes behind what was read after it
 			cl.PollFetches(ctx).EachPartition(func(f kgo.FetchTopicPartition) {
+				// Loss is told, too, where control records and aborted ones of a later epoch were passed: the client does
+				// not count them. It is one if the client has been given a record from there on.
 				var dataLoss *kgo.ErrDataLoss
-				if errors.As(f.Err, &dataLoss) { // what the client has seen is not there any more
+				if errors.As(f.Err, &dataLoss) && dataLoss.ResetTo < before[f.Partition] {
 					c.complain("a consumer of %s-%d was told: %v", topic.name, f.Partition, f.Err)
 				}
 				if f.Err != nil || len(f.Records) == 0 {
@@ -64,6 +68,7 @@ func (c *crowd) followAs(g *group, topic crowdTopic, fromEnd, committed bool) {
 				}
 				op := c.polled(topic, f)
 				op.Invoke, op.Committed = since, committed
+				given[f.Partition] = f.Records[len(f.Records)-1].Offset + 1
 				book.Add(op)
 			})
 		}

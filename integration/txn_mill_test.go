@@ -40,11 +40,18 @@ func newMill(b *broker, rng *rand.Rand) *mill {
 	}
 }
 
-// trouble notes what a client was told. There is always reason for most of it, while the broker comes and goes; but a
-// coordinator never has to say that it does not know.
+// unreasonable is what a sound broker never tells a client that keeps to the protocol: there is always reason to be fenced, or
+// not to be answered, while the broker comes and goes.
+var unreasonable = []*kerr.Error{
+	kerr.UnknownServerError, kerr.InvalidTxnState, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping,
+}
+
+// trouble notes what a client was told.
 func (m *mill) trouble(what string, err error) {
-	if errors.Is(err, kerr.UnknownServerError) {
-		m.complain("%s: %v", what, err)
+	for _, never := range unreasonable {
+		if errors.Is(err, never) {
+			m.complain("%s: %v", what, err)
+		}
 	}
 	m.lock.Lock()
 	defer m.lock.Unlock()
@@ -211,7 +218,7 @@ func (m *mill) chain(id, name string, from, to crowdTopic) {
 			s, err := kgo.NewGroupTransactSession(m.b.options(
 				kgo.TransactionalID(id), kgo.TransactionTimeout(traderTimeout), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 				kgo.ConsumerGroup(name), kgo.ConsumeTopics(from.name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-				kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.FetchMaxWait(100*time.Millisecond),
+				kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond),
 				kgo.SessionTimeout(chaosSession), kgo.HeartbeatInterval(200*time.Millisecond),
 			)...)
 			if err != nil {
@@ -271,6 +278,8 @@ func (l *link) transform(fetches kgo.Fetches, since time.Duration) bool {
 		// Its partitions come and go, and it goes back when a transaction is aborted.
 		l.book.Add(history.Op{Kind: history.Seek, Outcome: history.OK, Partition: op.Partition, Offset: history.Nowhere})
 		op.Invoke, op.Committed, op.Txn = since, true, txn
+		// One answer is given to it in several polls.
+		op.HighWatermark, op.LastStable, op.LogStart = history.Nowhere, history.Nowhere, history.Nowhere
 		l.book.Add(op)
 		for _, r := range op.Records {
 			out := &kgo.Record{Topic: l.to.name, Partition: int32(r.Value % history.Value(l.to.partitions))}
@@ -369,13 +378,10 @@ func (m *mill) String() string {
 	return fmt.Sprintf("%d commits, %d aborts, %d left open; told: %v", m.commits.Load(), m.aborts.Load(), m.vanished.Load(), m.troubles)
 }
 
-// setTransactionVersion makes clients use another protocol of transactions than the newest, which is there from the start.
+// setTransactionVersion has the cluster agree upon the version of transactions.
 func (b *broker) setTransactionVersion(t testing.TB, version int16) {
 	t.Helper()
-	const newest, safeDowngrade = 2, 2
-	if version == newest {
-		return
-	}
+	const safeDowngrade = 2 // which an upgrade may be, too
 	adm := b.admin(t)
 	defer adm.Close()
 	updated, err := adm.UpdateFeatures(within(t, patience), false,

@@ -16,9 +16,12 @@
 //     committed, with the original's offset.
 //   - The append lock is held over the one write of a batch. It guards the producer table. Nothing that reads (Read,
 //     Offsets, EpochEnd, OffsetForTime, waiting) takes it.
-//   - The producer table and the epoch history are folds over the headers of the log's batches, in order. A batch that
-//     was not written leaves them as they were. A checkpoint holds both as they were at an offset that is committed;
-//     opening replays what lies behind it, so after a crash they are exactly those of the batches that survived.
+//   - The producer table, the epoch history and the transactions are folds over the headers of the log's batches, and over
+//     the markers of transactions, in order. A batch that was not written leaves them as they were. A checkpoint holds them
+//     as they were at an offset that is committed; opening replays what lies behind it, so after a crash they are exactly
+//     those of the batches that survived.
+//   - Below the last stable offset every transaction is decided. Whoever may read a batch has been told before what is
+//     undecided, or aborted, about it.
 //   - Errors are *kerr.Error, wrapped with what was being done and the cause; translate is the one place where an
 //     error of storage becomes one.
 //

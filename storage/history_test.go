@@ -135,7 +135,7 @@ func (h *history) verify(l *Log, after how, r *rand.Rand) error {
 		return err
 	}
 	kept := h.took(found, start, h.firm(after))
-	if err := h.superseded(kept, found, start, end); err != nil {
+	if err := errors.Join(h.superseded(kept, found, start, end), h.decided(kept, found)); err != nil {
 		return err
 	}
 	h.tries, h.start, h.asked = kept, start, nil

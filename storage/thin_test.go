@@ -14,8 +14,8 @@ import (
 
 // This file holds what a workload knows of compaction: what it may take, and what it must leave.
 
-// thinKeys is how many keys the records of a workload have.
-const thinKeys = 7
+// thinKeys is how many keys the records of a workload have, thinProducers how many producers have transactions in it.
+const thinKeys, thinProducers = 7, 3
 
 // thinning is how much more likely compaction is, in percent, where the logs are compacted.
 func (w *workload) thinning() int {
@@ -28,11 +28,19 @@ func (w *workload) thinning() int {
 	return -2
 }
 
-// batch makes a batch of records, some of them tombstones.
+// batch makes a batch of records, some of them tombstones. Where logs are compacted some are data of transactions, or markers.
 func (w *workload) batch(base record.Offset, unixMilli int64, pad int) (record.Batch, []string) {
 	bb := record.NewBuilder(0)
 	var keys []string
-	for i := range 1 + w.r.IntN(4) {
+	records := 1 + w.r.IntN(4)
+	if w.cfg.Compact && w.r.IntN(2) == 0 {
+		bb.ProducerID, bb.ProducerEpoch, bb.Transactional = w.r.Int64N(thinProducers), 0, true
+		if bb.Control = w.r.IntN(3) == 0; bb.Control {
+			bb.Add(unixMilli, []byte{0, 0, 0, 1}, make([]byte, 6))
+			records = 0
+		}
+	}
+	for i := range records {
 		key, value := fmt.Sprintf("k%d", w.r.IntN(thinKeys)), fmt.Appendf(nil, "%d %s", base+record.Offset(i), make([]byte, pad))
 		if w.r.IntN(5) == 0 {
 			value = nil
@@ -140,6 +148,25 @@ func (h *history) superseded(kept, found []try, start, end record.Offset) error 
 	})
 }
 
+// decided looks whether the marker is there of every transaction that a log has data of, among what was written to it.
+func (h *history) decided(kept, found []try) error {
+	there, markers := map[record.Offset]bool{}, map[int64]record.Offset{}
+	for _, t := range found {
+		there[t.base] = true
+	}
+	for _, t := range slices.Backward(kept) {
+		b := record.Header(t.data)
+		switch next, ended := markers[b.ProducerID()]; {
+		case !b.IsTransactional():
+		case b.IsControl():
+			markers[b.ProducerID()] = t.base
+		case h.thins && there[t.base] && ended && !there[next]:
+			return fmt.Errorf("data of a transaction is there, at %d, and its marker at %d is gone", t.base, next)
+		}
+	}
+	return nil
+}
+
 // compact compacts what is due, and looks at what is left.
 func (w *workload) compact() error {
 	if err := w.dir.Compact(context.Background()); err != nil {
@@ -155,7 +182,8 @@ func (w *workload) compact() error {
 		w.mu.Unlock()
 		found, err := h.chain(s.log, start, end, end)
 		if err == nil {
-			err = errors.Join(h.superseded(h.took(found, start, end), found, start, end), h.lookUp(s.log, found, w.r), s.log.checkIndexes())
+			kept := h.took(found, start, end)
+			err = errors.Join(h.superseded(kept, found, start, end), h.decided(kept, found), h.lookUp(s.log, found, w.r), s.log.checkIndexes())
 		}
 		if err != nil {
 			return violated("%s was compacted: %w", s.id, err)

@@ -25,7 +25,7 @@ import (
 func TestSimulation(t *testing.T) {
 	seeds, steps := 24, 2500
 	if os.Getenv("SEGUE_LONG") != "" {
-		seeds, steps = 1000, 20_000
+		seeds, steps = 300, 20_000
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
