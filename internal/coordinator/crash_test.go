@@ -21,6 +21,9 @@ import (
 // patience is how long a world waits for a shard to be loaded, in the bubble's time.
 const patience = time.Minute
 
+// pause lets a moment pass, in the bubble's time.
+func pause() { time.Sleep(time.Millisecond) }
+
 // do gives a command. One that was not looked at is given again.
 func (w *world) do(ctx context.Context, shard int32, c command) (view, error) {
 	for begun := time.Now(); ; {
@@ -29,7 +32,7 @@ func (w *world) do(ctx context.Context, shard int32, c command) (view, error) {
 			if time.Since(begun) > patience {
 				return view{}, fmt.Errorf("shard %d is not loaded: %s", shard, w.told.String())
 			}
-			time.Sleep(time.Millisecond)
+			pause()
 			continue
 		}
 		v, _ := message.(view)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -69,7 +68,7 @@ func (w *world) finish(ctx context.Context, e ended) {
 		if errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.TransactionCoordinatorFenced) {
 			w.Errorf("a marker is refused: %v", err)
 		}
-		time.Sleep(time.Millisecond)
+		pause()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
