@@ -107,8 +107,10 @@ func (f *faults) bounds() {
 		for p := range topic.partitions {
 			// The client's connection is still the one to the broker that has gone.
 			_, err := f.asks.patiently(ctx, f.asks.earliest, topic, p)
-			if err == nil {
-				_, err = f.asks.patiently(ctx, f.asks.latest, topic, p)
+			for _, ask := range []func(context.Context, crowdTopic, int32) (int64, error){f.asks.latest, f.asks.stable} {
+				if err == nil {
+					_, err = f.asks.patiently(ctx, ask, topic, p)
+				}
 			}
 			if err != nil {
 				f.c.complain("right after a start: %v", err)

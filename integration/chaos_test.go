@@ -149,16 +149,24 @@ func (c *crowd) writeAll(t testing.TB, name string, partitions int32, configs ..
 func (c *crowd) finish(t testing.TB, topics ...crowdTopic) {
 	t.Helper()
 	c.writers.end()
+	c.revisit(t, topics...)
+}
+
+// revisit is finish once nobody writes any more.
+func (c *crowd) revisit(t testing.TB, topics ...crowdTopic) {
+	t.Helper()
 	var before [][]int64
 	for _, again := range []func(){func() {}, func() { c.b.restart() }, func() { c.b.crash() }} {
 		again()
 		var ends [][]int64
 		for _, topic := range topics {
-			e, err := c.drain(within(t, 4*patience), topic)
-			if err != nil {
-				t.Fatal(err)
+			for _, committed := range []bool{false, true} {
+				e, err := c.drainAs(within(t, 4*patience), topic, committed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ends = append(ends, e)
 			}
-			ends = append(ends, e)
 		}
 		if before != nil && !slices.EqualFunc(before, ends, slices.Equal) {
 			t.Errorf("nobody wrote, and the logs that ended at %v end at %v", before, ends)

@@ -15,18 +15,23 @@ import (
 // than it would by default, and does not take one that ends while it connects for one that speaks TLS.
 func (b *broker) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(b.addr),
-		kgo.AllowAutoTopicCreation(),
-		kgo.AlwaysRetryEOF(),
-		kgo.MetadataMinAge(50 * time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
-	}, opts...)...)
+	cl, err := kgo.NewClient(b.options(opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
 	return cl
+}
+
+// options are those of every client, and some more.
+func (b *broker) options(opts ...kgo.Opt) []kgo.Opt {
+	return append([]kgo.Opt{
+		kgo.SeedBrokers(b.addr),
+		kgo.AllowAutoTopicCreation(),
+		kgo.AlwaysRetryEOF(),
+		kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+	}, opts...)
 }
 
 // admin returns a franz-go admin client.

@@ -11,29 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// transactionVersions are those that producers with transactional ids may speak.
-var transactionVersions = []int16{2, 1, 0}
-
-// setTransactionVersion has the cluster agree upon a version.
-func (b *broker) setTransactionVersion(t testing.TB, version int16) {
-	t.Helper()
-	req := kmsg.NewPtrUpdateFeaturesRequest()
-	u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-	u.Feature, u.MaxVersionLevel, u.UpgradeType = "transaction.version", version, 2
-	req.FeatureUpdates = append(req.FeatureUpdates, u)
-	resp, err := req.RequestWith(within(t, patience), b.client(t))
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
-	if err != nil {
-		t.Fatalf("set transaction.version to %d: %v", version, err)
-	}
-}
 
 // transact writes values into partitions of a topic, round and round, in a transaction of a client.
 func transact(t testing.TB, cl *kgo.Client, topic string, partitions int32, how kgo.TransactionEndTry, values ...string) {
@@ -74,7 +53,7 @@ func (b *broker) committed(t testing.TB, topic string, partitions int32) (values
 // the broker changes nothing about either.
 func TestTransactions(t *testing.T) {
 	b := start(t)
-	for _, version := range transactionVersions {
+	for _, version := range []int16{2, 1, 0} {
 		b.setTransactionVersion(t, version)
 		topic := fmt.Sprintf("in-version-%d", version)
 		b.createTopic(t, topic, 3)
@@ -105,7 +84,7 @@ func TestTransactionalChain(t *testing.T) {
 	}
 	s, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(b.addr), kgo.TransactionalID("chain"), kgo.ConsumerGroup("chain"), kgo.ConsumeTopics("in"),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.MaxConcurrentFetches(1), kgo.FetchMaxBytes(512), kgo.AlwaysRetryEOF(), kgo.MetadataMinAge(50*time.Millisecond),
 	)
 	if err != nil {

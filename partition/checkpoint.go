@@ -64,6 +64,7 @@ func (s *state) encode() []byte {
 		b = binary.AppendVarint(b, int64(p.epoch))
 		b = binary.AppendVarint(b, int64(p.coordinatorEpoch))
 		b = binary.AppendVarint(b, p.active)
+		b = binary.AppendVarint(b, p.timestamp)
 		b = binary.AppendUvarint(b, uint64(p.known))
 		for _, w := range p.batches[:p.known] {
 			b = binary.AppendVarint(b, int64(w.last))
@@ -92,7 +93,7 @@ func (s *state) encode() []byte {
 // are there.
 const (
 	minEpochBytes    = 2
-	minProducerBytes = 5
+	minProducerBytes = 6
 	minOpenBytes     = 3
 	minAbortedBytes  = 4
 )
@@ -122,6 +123,7 @@ func (s *state) decode(b []byte) error {
 			epoch:            int16(d.int(math.MinInt16, math.MaxInt16)),
 			coordinatorEpoch: int32(d.int(-1, math.MaxInt32)),
 			active:           d.int(math.MinInt64, math.MaxInt64),
+			timestamp:        d.int(math.MinInt64, math.MaxInt64),
 		}
 		p.known = uint8(d.uint(window))
 		for i := range p.known {

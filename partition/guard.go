@@ -23,8 +23,8 @@ type guards struct {
 // guarded is what a guard stands for (Kafka's VerificationStateEntry).
 type guarded struct {
 	guard Guard
-	epoch int16
-	// lowest is the smallest sequence number that was asked for: those behind it have to wait for it.
+	epoch int16 // the newest that was asked for
+	// lowest is the smallest sequence number that was asked for in that epoch: those behind it have to wait for it.
 	lowest int32
 	// bumps says that the producer's epoch grows with each transaction, so that each begins with sequence number 0.
 	bumps bool
@@ -39,16 +39,18 @@ const (
 	fewGuards, mostGuards = 1 << 10, 1 << 16
 )
 
-// give returns the guard of a producer: a new one if there is none for its epoch, none if there is one for a newer epoch, and
-// false if there is no room.
+// give returns the guard of a producer, a new one if there is none, and false if there is no room. All epochs have it in
+// common: whoever asks in a newer one has not been confirmed, and must not lock out who will be.
 func (g *guards) give(id int64, want guarded, now int64) (Guard, bool) {
 	e, there := g.byID[id]
-	there = there && now-e.since < guardLife.Milliseconds()
-	switch {
-	case there && e.epoch > want.epoch:
-		return 0, true
-	case there && e.epoch == want.epoch:
-		e.lowest, e.since = min(e.lowest, want.lowest), now
+	if there && now-e.since < guardLife.Milliseconds() {
+		switch {
+		case e.epoch == want.epoch:
+			e.lowest = min(e.lowest, want.lowest)
+		case e.epoch < want.epoch:
+			e.epoch, e.lowest, e.bumps = want.epoch, want.lowest, want.bumps
+		}
+		e.since = now
 		g.byID[id] = e
 		return e.guard, true
 	}
@@ -89,8 +91,8 @@ func (g *guards) expire(now int64) {
 
 // Guard returns what a producer's transactional batch must bring to be appended, and whether the coordinator has to be asked
 // before it does: not while the producer's transaction is open here. Bumps says that the producer speaks version 2 of
-// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, a newer epoch, and five
-// minutes. Where a newer epoch waits for its confirmation already the guard is none: the coordinator knows who is fenced.
+// transactions (Produce 12). A marker ends a guard, and so do a batch that begins the transaction, and five minutes. The guard of
+// a newer epoch is good for an older one too: the coordinator knows who is fenced.
 //
 // An epoch below the one that is known is INVALID_PRODUCER_EPOCH (Kafka's UnifiedLog.maybeStartTransactionVerification). When
 // too many wait to be confirmed it is NOT_ENOUGH_REPLICAS, on which a producer tries again, and which Kafka answers when a
@@ -158,7 +160,7 @@ func (p *Partition) transactionOpen(id int64, epoch int16) bool {
 // checkGuard returns what a producer's guard stands for, INVALID_TXN_STATE if it is not good. The caller holds mu.
 func (p *Partition) checkGuard(id int64, epoch int16, g Guard) (guarded, error) {
 	e, there := p.guards.byID[id]
-	if g == 0 || !there || e.guard != g || e.epoch != epoch {
+	if g == 0 || !there || e.guard != g || e.epoch < epoch {
 		return e, refuse(kerr.InvalidTxnState,
 			"append to %s: the transaction of producer %d has not been confirmed for the partition, or has ended since", p.id, id)
 	}
@@ -181,6 +183,8 @@ func (p *Partition) checkTransaction(h record.Header, g Guard) error {
 	switch {
 	case err != nil:
 		return err
+	case e.epoch != h.ProducerEpoch():
+		return nil // what is known is of a newer one
 	case h.BaseSequence() > e.lowest:
 		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d appends to %s with sequence number %d, and has yet to write %d", id, p.id, h.BaseSequence(), e.lowest)
 	case e.bumps && h.BaseSequence() != 0 && p.producers.byID[id] == nil:

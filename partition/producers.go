@@ -39,6 +39,7 @@ type producer struct {
 	// coordinatorEpoch is the largest of the transaction coordinators that have ended its transactions, -1 for none.
 	coordinatorEpoch int32
 	batches          [window]written
+	timestamp        int64 // the largest of its last batch or marker
 	// active is when this broker last took a batch of the producer's, in Unix milliseconds. Kafka counts from the
 	// timestamp of the batch, which under CreateTime is whatever its producer says: one that writes old events would
 	// be forgotten while it is at it, and its next retry be taken for new data.
@@ -165,7 +166,7 @@ func (t *producers) apply(h record.Header, coordinatorEpoch int32, now int64) {
 	if p.epoch != h.ProducerEpoch() {
 		p.epoch, p.known = h.ProducerEpoch(), 0
 	}
-	p.active = now
+	p.active, p.timestamp = now, h.MaxTimestamp()
 	if h.IsControl() {
 		p.coordinatorEpoch = max(p.coordinatorEpoch, coordinatorEpoch)
 		return
@@ -200,7 +201,7 @@ type ProducerState struct {
 	ProducerID    int64
 	Epoch         int16
 	LastSequence  int32 // -1 if it has written nothing in this epoch
-	LastTimestamp int64 // largest timestamp of its last batch, -1 if there is none
+	LastTimestamp int64 // largest timestamp of its last batch, or of the marker behind it; -1 if there is none
 	// CoordinatorEpoch is that of the transaction coordinator that has last ended a transaction of its, -1 for none.
 	CoordinatorEpoch int32
 	TxnStart         record.Offset // where its open transaction began, -1 if there is none
@@ -210,14 +211,11 @@ func (t *producers) states(open map[int64]*transaction) []ProducerState {
 	states := make([]ProducerState, 0, len(t.byID))
 	for id, p := range t.byID {
 		s := ProducerState{
-			ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: record.NoTimestamp,
+			ProducerID: id, Epoch: p.epoch, LastSequence: p.lastSeq(), LastTimestamp: p.timestamp,
 			CoordinatorEpoch: p.coordinatorEpoch, TxnStart: -1,
 		}
 		if txn := open[id]; txn != nil {
 			s.TxnStart = txn.first
-		}
-		if p.known > 0 {
-			s.LastTimestamp = p.batches[p.known-1].timestamp
 		}
 		states = append(states, s)
 	}

@@ -164,6 +164,16 @@ func committed(t *testing.T, p *partition.Partition, from record.Offset, maxByte
 	}
 }
 
+// endsWithMarker says whether the last batch of a producer is a marker, which has the present time.
+func (l txnLog) endsWithMarker(id int64) bool {
+	for _, e := range slices.Backward(l) {
+		if e.id == id {
+			return e.marker != nil
+		}
+	}
+	return false
+}
+
 // heldGuard is what the model knows of a guard.
 type heldGuard struct {
 	guard  partition.Guard
@@ -209,9 +219,9 @@ func (t *txnTrial) judge(e entry, g partition.Guard) (code string, base record.O
 		return "INVALID_PRODUCER_EPOCH", 0, false
 	case !e.txn && open:
 		return "INVALID_TXN_STATE", 0, false
-	case e.txn && !(open && e.epoch == k.epoch) && (!there || g == 0 || held.guard != g || held.epoch != e.epoch):
+	case e.txn && !(open && e.epoch == k.epoch) && (!there || g == 0 || held.guard != g || held.epoch < e.epoch):
 		return "INVALID_TXN_STATE", 0, false
-	case e.txn && !(open && e.epoch == k.epoch) && (e.seq > held.lowest || held.bumps && k == nil && e.seq != 0),
+	case e.txn && !(open && e.epoch == k.epoch) && held.epoch == e.epoch && (e.seq > held.lowest || held.bumps && k == nil && e.seq != 0),
 		k == nil && owes && owed.epoch == e.epoch && owed.seq != e.seq,
 		k != nil && e.epoch > k.epoch && e.seq != 0,
 		k != nil && e.epoch == k.epoch && e.seq != k.nextSeq():
@@ -255,18 +265,19 @@ func (t *txnTrial) guard(e entry, bumps bool) partition.Guard {
 	case err != nil, ask == (k != nil && k.open >= 0 && k.epoch == e.epoch):
 		t.Fatalf("the guard of %+v is %v, %v, %v", e, g, ask, err)
 	case !ask:
-	case there && held.epoch > e.epoch:
-		if g != 0 {
-			t.Fatalf("%+v has the guard of a newer epoch", e)
-		}
-	case there && held.epoch == e.epoch:
+	case there:
 		if g != held.guard {
 			t.Fatalf("%+v has guard %v, and had %v", e, g, held)
 		}
-		held.lowest = min(held.lowest, e.seq)
+		switch {
+		case held.epoch == e.epoch:
+			held.lowest = min(held.lowest, e.seq)
+		case held.epoch < e.epoch:
+			held = heldGuard{g, e.epoch, e.seq, bumps}
+		}
 		t.guards[e.id] = held
 	default:
-		if g == 0 || there && g == held.guard || slices.Contains(t.stale, g) {
+		if g == 0 || slices.Contains(t.stale, g) {
 			t.Fatalf("%+v has guard %v, which is not new", e, g)
 		}
 		t.guards[e.id] = heldGuard{g, e.epoch, e.seq, bumps}
@@ -430,10 +441,15 @@ func (t *txnTrial) check() {
 			open++
 		}
 		want := partition.ProducerState{
-			ProducerID: id, Epoch: k.epoch, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: k.coordinator, TxnStart: k.open,
+			ProducerID: id, Epoch: k.epoch, LastSequence: -1, LastTimestamp: 1, CoordinatorEpoch: k.coordinator, TxnStart: k.open,
 		}
 		if n := len(k.data); n > 0 {
-			want.LastSequence, want.LastTimestamp = k.data[n-1].nextSeq()-1, 1
+			want.LastSequence = k.data[n-1].nextSeq() - 1
+		}
+		if t.log.endsWithMarker(id) {
+			if want.LastTimestamp = states[i].LastTimestamp; want.LastTimestamp <= 1 {
+				t.Fatalf("producer %d is %+v behind a marker", id, states[i])
+			}
 		}
 		if states[i] != want {
 			t.Fatalf("producer %d is %+v, want %+v", id, states[i], want)

@@ -49,6 +49,8 @@ func benchmarks() []benchmark {
 		{"commits", measureCommits},
 		{"members", measureMembers},
 		{"groups", measureGroups},
+		{"transactions", measureTransactions},
+		{"isolation", measureIsolation},
 		{"compaction", measureCompaction},
 		{"clients", measureClients},
 		{"kafka", measureKafka},

@@ -15,8 +15,10 @@ func Check(h *History) *Report {
 	c := &checker{
 		h: h, report: &Report{Found: map[Name]int{}}, sends: map[Value]int32{},
 		byPartition: make([][]int32, len(h.Partitions)), place: make([]int64, len(h.Ops)),
+		txns: map[int32]*transaction{}, visible: map[Value]*Op{},
 	}
 	c.sort()
+	c.transactions()
 	for p := range h.Partitions {
 		t := &trail{checker: c, partition: h.Partitions[p], number: int32(p), ops: c.byPartition[p]}
 		t.log.pages = map[int64]*page{}
@@ -27,6 +29,9 @@ func Check(h *History) *Report {
 		t.clock()
 		c.report.Known += t.log.known
 	}
+	c.cycles()
+	c.fences()
+	c.transforms()
 	return c.report
 }
 
@@ -37,7 +42,9 @@ type checker struct {
 	sends       map[Value]int32 // by value; an index in h.Ops
 	faults      []*Op           // by their begin
 	byPartition [][]int32       // indices in h.Ops; of one client they are in its order
-	place       []int64         // of a send: the lowest offset at which its value is; Nowhere if it is not known
+	txns        map[int32]*transaction
+	visible     map[Value]*Op // the first poll of what is committed that brought it, of values that transactions or transforms are about
+	place       []int64       // of a send: the lowest offset at which its value is; Nowhere if it is not known
 }
 
 // sort hands the operations to their partitions.
@@ -53,6 +60,9 @@ func (c *checker) sort() {
 		}
 		if op.Kind != Send || c.h.Clients[op.Client].Delivery != AtMostOnce {
 			tried[op.Kind]++
+		}
+		if !op.Kind.ofPartition() {
+			continue
 		}
 		c.byPartition[op.Partition] = append(c.byPartition[op.Partition], int32(i))
 		if op.Kind == Send {
@@ -87,7 +97,9 @@ type trail struct {
 	number    int32
 	ops       []int32
 	log       versions
-	maxStart  int64 // the highest log start that anybody was told of
+	maxStart  int64            // the highest log start that anybody was told of
+	sparse    bool             // control records take offsets
+	open      map[int32][]span // by client, in order: while its transactions had records here and were not ended
 	sought    map[int64]bool
 }
 
@@ -101,8 +113,10 @@ func (t *trail) find(check Name, offset int64, value Value, ops []*Op, format st
 // learn finds out what is where, and how far the beginning of the log has moved.
 func (t *trail) learn() {
 	t.sought = map[int64]bool{}
+	t.open = map[int32][]span{}
 	for _, i := range t.ops {
 		op := &t.h.Ops[i]
+		t.sparse = t.sparse || op.Kind == Send && op.Txn != 0
 		switch {
 		case op.Kind == Send && op.Outcome == OK:
 			t.learnAck(i, op)
@@ -123,9 +137,11 @@ func (t *trail) learnAck(i int32, op *Op) {
 	if c := t.put(i, op.Offset, op.Value); c != nil && c.ack == 0 {
 		c.ack = i + 1
 	}
+	t.opened(op)
 }
 
 func (t *trail) learnRecord(i int32, op *Op, r Record) {
+	t.readInTime(op, r)
 	c := t.put(i, r.Offset, r.Value)
 	if c == nil {
 		t.origin(r.Offset, r.Value, op)

@@ -16,6 +16,10 @@ const (
 	ann                    // consumers
 	bob
 	drainer
+	paul // transactional producers, with one id each
+	rita
+	heir  // of paul's id
+	chain // one that transforms
 )
 
 // book writes a small history down. Times are milliseconds.
@@ -25,8 +29,9 @@ func newBook() *book {
 	return &book{History{
 		Partitions: []Partition{{Topic: "t"}, {Topic: "t", Index: 1}},
 		Clients: []Process{
-			{"exact", ExactlyOnce}, {"careful", AtLeastOnce}, {"careless", AtMostOnce}, {"other", ExactlyOnce},
-			{"ann", 0}, {"bob", 0}, {"drainer", 0},
+			{Name: "exact"}, {Name: "careful", Delivery: AtLeastOnce}, {Name: "careless", Delivery: AtMostOnce}, {Name: "other"},
+			{Name: "ann"}, {Name: "bob"}, {Name: "drainer"},
+			{Name: "paul", TransactionalID: "p"}, {Name: "rita", TransactionalID: "r"}, {Name: "heir", TransactionalID: "p"}, {Name: "chain", TransactionalID: "c"},
 		},
 	}}
 }
@@ -102,7 +107,7 @@ type checkTest struct {
 // TestChecks: each check finds what it is for, exactly, and nothing in what is legal.
 func TestChecks(t *testing.T) {
 	found := map[Name]bool{}
-	for _, test := range append(writeTests(), readTests()...) {
+	for _, test := range slices.Concat(writeTests(), readTests(), txnTests()) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBook()
 			test.good(b)
@@ -132,7 +137,7 @@ func TestChecks(t *testing.T) {
 			found[test.want] = true
 		})
 	}
-	if len(found) != 28 {
-		t.Errorf("%d of 28 checks are tested", len(found))
+	if len(found) != 45 {
+		t.Errorf("%d of 45 checks are tested", len(found))
 	}
 }

@@ -40,6 +40,7 @@ func (f facts) before(at time.Duration) (fact, bool) {
 // known is what was known of one partition, and since when.
 type known struct {
 	acks, reads, marks facts // each bounds the high watermark
+	committed, stables facts // each bounds the last stable offset
 	starts             facts
 	epochs             facts
 	times              timeline
@@ -71,11 +72,18 @@ func (t *trail) clock() {
 		case Poll:
 			if n := len(op.Records); n > 0 {
 				k.reads.add(op, op.Records[n-1].Offset+1)
+				if op.Committed {
+					k.committed.add(op, op.Records[n-1].Offset+1)
+				}
 			}
 			k.marks.add(op, op.HighWatermark)
+			k.stables.add(op, op.LastStable)
 			k.starts.add(op, op.LogStart)
 		case Latest:
-			k.marks.add(op, op.Offset)
+			k.marks.add(op, op.Offset) // which the last stable offset is not above
+			if op.Committed {
+				k.stables.add(op, op.Offset)
+			}
 			k.epochs.add(op, int64(op.Epoch))
 		case Earliest:
 			k.starts.add(op, op.Offset)
@@ -83,7 +91,7 @@ func (t *trail) clock() {
 			asked = true
 		}
 	}
-	for _, f := range []facts{k.acks, k.reads, k.marks, k.starts, k.epochs} {
+	for _, f := range []facts{k.acks, k.reads, k.marks, k.committed, k.stables, k.starts, k.epochs} {
 		f.sort()
 	}
 	if asked {
@@ -96,7 +104,11 @@ func (t *trail) clock() {
 			t.answer(k, op)
 		case op.Outcome != OK:
 		case op.Kind == Latest:
-			t.endAtLeast(k, op, op.Offset)
+			if op.Committed {
+				t.stable(k, op, op.Offset)
+			} else {
+				t.endAtLeast(k, op, op.Offset)
+			}
 			if f, any := k.epochs.before(op.Invoke); any && op.Epoch != Nowhere && int64(op.Epoch) < f.bound {
 				t.find(EpochBack, op.Offset, 0, []*Op{f.op, op}, "the leader epoch is %d, and it was %d", op.Epoch, f.bound)
 			}
@@ -113,6 +125,9 @@ func (t *trail) answer(k *known, op *Op) {
 	if op.HighWatermark != Nowhere {
 		t.endAtLeast(k, op, op.HighWatermark)
 	}
+	if op.LastStable != Nowhere {
+		t.stable(k, op, op.LastStable)
+	}
 	if op.LogStart != Nowhere {
 		t.startAtLeast(k, op, op.LogStart)
 		if op.HighWatermark != Nowhere && op.LogStart > op.HighWatermark {
@@ -126,6 +141,7 @@ func (t *trail) answer(k *known, op *Op) {
 	switch {
 	case op.Outcome == OutOfRange && op.Offset <= end:
 		t.find(WronglyOutOfRange, op.Offset, 0, []*Op{op}, "offset %d is refused, and the log has at least the offsets from %d up to %d", op.Offset, t.maxStart, end)
+	case t.sparse && (op.Committed || t.log.get(op.Offset) == nil): // control records, or what is not committed
 	case op.Outcome == OK && len(op.Records) == 0 && op.Offset < end:
 		t.find(EmptyBelowEnd, op.Offset, 0, []*Op{op}, "there is nothing at %d, and the high watermark was %d before", op.Offset, end)
 	}

@@ -52,6 +52,9 @@ const (
 	Latest               // ListOffsets for the high watermark
 	ForTime              // ListOffsets for the first record that is not older than Time
 	Drain                // all the client's polls of the partition within it, together, went from the log start to the end
+	Init                 // InitProducerId of the client's transactional id
+	Commit               // the client asks for the end of its transaction; its offsets are the transaction's too
+	Abort                // the same
 	Kill
 	Stop
 	Pause
@@ -59,10 +62,15 @@ const (
 	kinds int = iota
 )
 
-var kindNames = [kinds]string{"send", "poll", "seek", "earliest", "latest", "for-time", "drain", "kill", "stop", "pause", "overload"}
+var kindNames = [kinds]string{
+	"send", "poll", "seek", "earliest", "latest", "for-time", "drain", "init", "commit", "abort", "kill", "stop", "pause", "overload",
+}
 
 // String returns the kind's name.
 func (k Kind) String() string { return kindNames[k] }
+
+// ofPartition says whether a partition is what it is about.
+func (k Kind) ofPartition() bool { return k < Init }
 
 // restarts says whether the broker runs anew afterwards.
 func (k Kind) restarts() bool { return k == Kill || k == Stop }
@@ -95,20 +103,26 @@ type Op struct {
 	Kind      Kind
 	Outcome   Outcome
 	Client    int32 // index in History.Clients; Nowhere for what happens to the broker
-	Partition int32 // index in History.Partitions; Nowhere for what happens to the broker
+	Partition int32 // index in History.Partitions; Nowhere for what is about none
 	Epoch     int32 // the leader epoch that Latest was told; else Nowhere
+	// Txn is the transaction in which a Send or a Poll is, or that a Commit or an Abort is to end; 0 for none.
+	Txn int32
+	// Committed says of a Poll, a Drain or a Latest that it wants what is committed only (read_committed). A Latest is then
+	// told the last stable offset.
+	Committed bool
 
 	// Invoke and Complete bound, by the recorder's clock, when the broker did it.
 	Invoke, Complete time.Duration
 
-	Value Value // of a Send
+	Value  Value // of a Send
+	Source Value // of a Send: what was read to be transformed into this; 0 if nothing was
 	// Offset is where a Send was acknowledged, what ListOffsets answered (Nowhere for none), where a Poll or a Seek
 	// begins (Nowhere if it goes on, or anywhere), and where a Drain ended.
 	Offset int64
 	Time   int64 // Unix milliseconds: of the record that is sent, or that ForTime asks for
-	// HighWatermark and LogStart are what the answer to a Poll said, else Nowhere.
-	HighWatermark, LogStart int64
-	Records                 []Record // of a Poll
+	// HighWatermark, LastStable and LogStart are what the answer to a Poll said, else Nowhere.
+	HighWatermark, LastStable, LogStart int64
+	Records                             []Record // of a Poll
 }
 
 // Record is a record as a poll brought it.
@@ -126,6 +140,12 @@ func (o Op) String() string {
 		end = o.Complete.Round(time.Microsecond).String()
 	}
 	s := fmt.Sprintf("%v %v by client %d at %v–%s", o.Kind, o.Outcome, o.Client, o.Invoke.Round(time.Microsecond), end)
+	if o.Txn != 0 {
+		s += fmt.Sprintf(" in transaction %d", o.Txn)
+	}
+	if o.Committed {
+		s += " (committed only)"
+	}
 	switch {
 	case o.Kind == Send:
 		s += fmt.Sprintf(": value %#x, offset %d", uint64(o.Value), o.Offset)
@@ -134,8 +154,8 @@ func (o Op) String() string {
 		if n := len(o.Records); n > 0 {
 			s += fmt.Sprintf(" (%d–%d)", o.Records[0].Offset, o.Records[n-1].Offset)
 		}
-		s += fmt.Sprintf(", log start %d, high watermark %d", o.LogStart, o.HighWatermark)
-	case o.Kind < Kill:
+		s += fmt.Sprintf(", log start %d, last stable offset %d, high watermark %d", o.LogStart, o.LastStable, o.HighWatermark)
+	case o.Kind.ofPartition():
 		s += fmt.Sprintf(": offset %d, time %d, epoch %d", o.Offset, o.Time, o.Epoch)
 	}
 	return s
@@ -145,12 +165,18 @@ func (o Op) String() string {
 type Process struct {
 	Name     string
 	Delivery Delivery
+	// TransactionalID is shared by all that come one after the other in the same place; empty for none.
+	TransactionalID string
 }
+
+// Transform is a promise: each record that is committed to a topic is made, exactly once, into one of another topic.
+type Transform struct{ From, To string }
 
 // History is all that is known. The operations of one client are in the order in which it began them; those of
 // different clients may be in any.
 type History struct {
 	Partitions []Partition
 	Clients    []Process
+	Transforms []Transform
 	Ops        []Op
 }

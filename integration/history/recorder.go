@@ -15,6 +15,8 @@ type Recorder struct {
 	processes  []Process
 	clients    []*Client
 	broker     *Client
+	transforms []Transform
+	txns       int32
 }
 
 // NewRecorder returns a recorder whose clock begins now.
@@ -42,12 +44,36 @@ func (r *Recorder) Partition(p Partition) int32 {
 
 // Client returns the book of a new client.
 func (r *Recorder) Client(name string, d Delivery) *Client {
+	return r.client(Process{Name: name, Delivery: d})
+}
+
+// Transactional returns the book of a new client with a transactional id.
+func (r *Recorder) Transactional(name, id string) *Client {
+	return r.client(Process{Name: name, Delivery: ExactlyOnce, TransactionalID: id})
+}
+
+func (r *Recorder) client(p Process) *Client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &Client{recorder: r, id: int32(len(r.clients))}
 	r.clients = append(r.clients, c)
-	r.processes = append(r.processes, Process{Name: name, Delivery: d})
+	r.processes = append(r.processes, p)
 	return c
+}
+
+// Transaction returns the number of a new transaction. Operations are in it that name it.
+func (r *Recorder) Transaction() int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.txns++
+	return r.txns
+}
+
+// Transform notes that what is committed to one topic is made into records of the other, each once.
+func (r *Recorder) Transform(from, to string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.transforms = append(r.transforms, Transform{from, to})
 }
 
 // Fault notes that something begins to happen to the broker: Kill, Stop, Pause or Overload. It is over with Pending.End.
@@ -62,6 +88,7 @@ func (r *Recorder) History() *History {
 	h := &History{
 		Partitions: append([]Partition(nil), r.partitions...),
 		Clients:    append([]Process(nil), r.processes...),
+		Transforms: append([]Transform(nil), r.transforms...),
 	}
 	for _, c := range append([]*Client{r.broker}, r.clients...) {
 		h.Ops = c.appendTo(h.Ops)

@@ -42,6 +42,24 @@ const (
 	EpochChanged        Name = "epoch-changed"        // the leader epoch of a record has changed
 	NothingWorked       Name = "nothing-worked"       // a kind of operation was tried and never succeeded
 
+	UncommittedRead     Name = "uncommitted-read"       // it was committed only after it was read by who wants what is committed
+	PrecommittedRead    Name = "precommitted-read"      // a transaction was given its own record
+	TornTransaction     Name = "torn-transaction"       // one record of a transaction was read, and another is not there
+	IntPollSkip         Name = "int-poll-skip"          // poll-skip within one transaction
+	IntNonmonotonicPoll Name = "int-nonmonotonic-poll"  // nonmonotonic-poll within one transaction
+	IntNonmonotonicSend Name = "int-nonmonotonic-send"  // nonmonotonic-send within one transaction
+	CircularFlow        Name = "circular-flow"          // transactions each read what another one wrote, in a circle (G1c)
+	EarlyRead           Name = "early-read"             // two transactions each read what the other one wrote
+	TwoOutcomes         Name = "two-outcomes"           // one transaction was both committed and aborted
+	Fenced              Name = "fenced"                 // a producer went on after its successor had begun
+	LastStableBack      Name = "last-stable-back"       // a last stable offset below an earlier one
+	LastStableBelowRead Name = "last-stable-below-read" // a last stable offset below what was read as committed before
+	LastStableAboveEnd  Name = "last-stable-above-end"  // a last stable offset above the high watermark of the same answer
+	LastStableAboveOpen Name = "last-stable-above-open" // a last stable offset above the first record of an open transaction
+	ReadAboveLastStable Name = "read-above-last-stable" // committed records at or above the last stable offset of the same answer
+	TransformedTwice    Name = "transformed-twice"      // a record was made into two
+	NotTransformed      Name = "not-transformed"        // a record was made into none
+
 	TwoOwners      Name = "two-owners"      // a partition was two members' of a group at once
 	CommitLost     Name = "commit-lost"     // an offset that a group had committed is lost, or goes back
 	CommitInvented Name = "commit-invented" // a group has an offset that nobody committed

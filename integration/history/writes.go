@@ -60,7 +60,11 @@ func (t *trail) acknowledgements() {
 			continue
 		}
 		if before := last[op.Client]; before != nil && op.Offset <= before.Offset {
-			t.find(NonmonotonicSend, op.Offset, op.Value, []*Op{before, op},
+			check := NonmonotonicSend
+			if op.Txn != 0 && op.Txn == before.Txn {
+				check = IntNonmonotonicSend
+			}
+			t.find(check, op.Offset, op.Value, []*Op{before, op},
 				"client %s had a record acknowledged at %d, and the next one at %d", t.h.Clients[op.Client].Name, before.Offset, op.Offset)
 		}
 		last[op.Client] = op
@@ -129,7 +133,7 @@ func (t *trail) drains() {
 			}
 		}
 		for offset, c := range t.log.between(t.maxStart, math.MaxInt64) {
-			if c.drain != count {
+			if c.drain != count && !(d.Committed && !t.isCommitted(c)) {
 				t.missed(d, offset, c)
 			}
 		}
@@ -141,7 +145,9 @@ func (t *trail) missed(d *Op, offset int64, c *cell) {
 	before := func(indexAndOne int32, limit time.Duration) bool {
 		return indexAndOne != 0 && t.op(indexAndOne).Complete <= limit
 	}
-	switch {
+	switch torn := t.readOf(c); {
+	case d.Committed && torn != nil && before(c.ack, d.Invoke):
+		t.find(TornTransaction, offset, c.value, []*Op{t.op(c.ack), torn, d}, "the record that was acknowledged at %d is not there, and another one of its transaction was read", offset)
 	case before(c.ack, d.Invoke) && offset < d.Offset:
 		elsewhere := ""
 		if at := t.place[c.ack-1]; at != offset {

@@ -177,10 +177,25 @@ func (n *names) recordsOf(rb *kmsg.RecordBatch) any {
 		if err := r.ReadFrom(raw[:width+int(size)]); err != nil {
 			return append(list, err.Error())
 		}
-		list = append(list, recordText(r))
+		if rb.Attributes&control != 0 {
+			list = append(list, n.controlText(r))
+		} else {
+			list = append(list, recordText(r))
+		}
 		raw = raw[width+int(size):]
 	}
 	return list
+}
+
+// controlText says what a control record decides, and the epoch of the coordinator that wrote it.
+func (n *names) controlText(r kmsg.Record) string {
+	var key kmsg.ControlRecordKey
+	var marker kmsg.EndTxnMarker
+	if key.ReadFrom(r.Key) != nil || marker.ReadFrom(r.Value) != nil || len(r.Key) != 4 || len(r.Value) != 6 {
+		return recordText(r)
+	}
+	what := map[kmsg.ControlRecordKeyType]string{0: "abort", 1: "commit"}[key.Type]
+	return fmt.Sprintf("%s, versions %d and %d, coordinator epoch %v", what, key.Version, marker.Version, n.leaderEpoch(marker.CoordinatorEpoch))
 }
 
 // recordText is "offset delta: key=value @ timestamp delta", and headers if there are any.

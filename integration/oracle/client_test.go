@@ -24,6 +24,7 @@ type talk struct {
 	steps    []step
 	versions versions // of APIs beside that of the case
 	conns    []*client
+	lowered  bool // transaction.version is below 2
 }
 
 // step is a request and its answer's tree. In place of an answer, there may be "closed".

@@ -16,8 +16,8 @@ func findCoordinatorScenario() scenario {
 		c.t.Helper()
 		ask[*kmsg.FindCoordinatorResponse](c, request(kind, keys...))
 	}
-	const group, share = 0, 2 // transactions are not served yet
-	return scenario{name: "find_coordinator", cases: []oneCase{
+	const group, transaction, share = 0, 1, 2
+	return scenario{name: "find_coordinator", settings: transactionSettings, cases: []oneCase{
 		{name: "of groups", api: kmsg.FindCoordinator, run: func(c *client) {
 			find(c, group, c.group("g"))
 			find(c, group, "")
@@ -27,6 +27,13 @@ func findCoordinatorScenario() scenario {
 			one, two := c.group("one"), c.group("two")
 			find(c, group, one, two, one, "")
 			find(c, group)
+		}},
+		{name: "of transactions", api: kmsg.FindCoordinator, from: 1, run: func(c *client) {
+			find(c, transaction, c.transactional("p"))
+			find(c, transaction, "")
+			if c.version >= 4 {
+				find(c, transaction, c.transactional("one"), c.transactional("two"), "")
+			}
 		}},
 		{name: "of what is no share", api: kmsg.FindCoordinator, from: 1, run: func(c *client) {
 			for _, key := range []string{

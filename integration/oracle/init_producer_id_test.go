@@ -6,9 +6,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// initProducerIDScenario leaves out what a transactional id leads to.
 func initProducerIDScenario() scenario {
-	return scenario{name: "init_producer_id", cases: []oneCase{
+	return scenario{name: "init_producer_id", settings: transactionSettings, cases: append(initializedAlone(), initialized()...)}
+}
+
+// initializedAlone is about producers that are given an id without a transactional one, and those that are refused.
+func initializedAlone() []oneCase {
+	return []oneCase{
 		{name: "a new id each time", api: kmsg.InitProducerID, run: func(c *client) {
 			c.awaitProducerIDs()
 			for range 2 {
@@ -51,7 +55,79 @@ func initProducerIDScenario() scenario {
 			req.TransactionalID, req.ProducerID = &id, aProducer
 			ask[*kmsg.InitProducerIDResponse](c, req)
 		}},
-	}}
+	}
+}
+
+// initialized is about transactional ids.
+func initialized() []oneCase {
+	again := func(p *txn, changes ...func(*kmsg.InitProducerIDRequest)) *kmsg.InitProducerIDResponse {
+		p.t.Helper()
+		req := p.initRequest()
+		for _, change := range changes {
+			change(req)
+		}
+		return settled[*kmsg.InitProducerIDResponse](p.client, req)
+	}
+	expecting := func(producer int64, epoch int16) func(*kmsg.InitProducerIDRequest) {
+		return func(req *kmsg.InitProducerIDRequest) { req.ProducerID, req.ProducerEpoch = producer, epoch }
+	}
+	return []oneCase{
+		{name: "a transactional id, again and again", api: kmsg.InitProducerID, run: func(c *client) {
+			p := &txn{client: c, id: c.transactional("p")}
+			for _, millis := range []int32{60_000, 1, 900_000} {
+				again(p, func(req *kmsg.InitProducerIDRequest) { req.TransactionTimeoutMillis = millis })
+				p.describes()
+			}
+		}},
+		{name: "an open transaction, which ends", api: kmsg.InitProducerID, run: func(c *client) {
+			t, p := c.topic("t", 1), c.begun("p")
+			p.produces(t, 0, "a")
+			again(p)
+			p.describes()
+			p.triesToEnd(true)
+			p.tries(t, 0, "b")
+			readCommitted(c, t)
+		}},
+		{name: "a transaction that is over", api: kmsg.InitProducerID, run: func(c *client) {
+			t, p := c.topic("t", 1), c.begun("p")
+			for _, commit := range []bool{true, false} {
+				p.produces(t, 0, "a")
+				p.ends(commit)
+				p.has(again(p))
+			}
+		}},
+		{name: "a producer that is expected", api: kmsg.InitProducerID, from: 3, run: func(c *client) {
+			p := &txn{client: c, id: c.transactional("p")}
+			p.has(again(p, expecting(aProducer, 5))) // who has been forgotten
+			for _, epoch := range []int16{0, 0, 1, 0, 7, -2} {
+				again(p, expecting(p.producer, epoch))
+			}
+			again(p, expecting(p.producer, 32767))
+			again(p, expecting(aProducer, 2))
+			again(p, expecting(aProducer, 32766))
+			again(p, expecting(p.producer, -1))
+			again(p, expecting(-1, 2))
+			again(p)
+			p.describes()
+		}},
+		{name: "a producer that is expected, with an open transaction", api: kmsg.InitProducerID, from: 3, run: func(c *client) {
+			t, p := c.topic("t", 1), c.begun("p")
+			p.produces(t, 0, "a")
+			again(p, expecting(p.producer, 7))
+			p.describes()
+			again(p, expecting(p.producer, p.epoch))
+			p.describes()
+		}},
+		{name: "a producer that is expected, after a transaction", api: kmsg.InitProducerID, from: 3, run: func(c *client) {
+			t, p := c.topic("t", 1), c.begun("p")
+			before := p.epoch
+			p.produces(t, 0, "a")
+			p.ends(true)
+			again(p, expecting(p.producer, before))
+			again(p, expecting(p.producer, p.epoch))
+			p.describes()
+		}},
+	}
 }
 
 func initProducerID() *kmsg.InitProducerIDRequest {

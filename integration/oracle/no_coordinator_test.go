@@ -62,6 +62,40 @@ func noCoordinatorScenario() scenario {
 		{name: "lists", api: kmsg.ListGroups, run: func(c *client) {
 			ask[*kmsg.ListGroupsResponse](c, kmsg.NewPtrListGroupsRequest())
 		}},
+		{name: "transactional ids", api: kmsg.InitProducerID, run: func(c *client) {
+			c.awaitProducerIDs()
+			p := uncoordinated(c)
+			ask[*kmsg.InitProducerIDResponse](c, p.initRequest())
+			req := p.initRequest()
+			req.TransactionTimeoutMillis = -1
+			ask[*kmsg.InitProducerIDResponse](c, req)
+		}},
+		{name: "partitions of transactions", api: kmsg.AddPartitionsToTxn, run: func(c *client) {
+			t, p := c.topic("t", 1), uncoordinated(c)
+			ask[*kmsg.AddPartitionsToTxnResponse](c, p.adding(t, 0))
+			ask[*kmsg.AddPartitionsToTxnResponse](c, p.adding(c.missing("missing"), 0))
+		}},
+		{name: "groups of transactions", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
+			ask[*kmsg.AddOffsetsToTxnResponse](c, uncoordinated(c).addingOffsets("g"))
+		}},
+		{name: "the end of transactions", api: kmsg.EndTxn, run: func(c *client) {
+			ask[*kmsg.EndTxnResponse](c, uncoordinated(c).ending(true))
+		}},
+		{name: "offsets of transactions", api: kmsg.TxnOffsetCommit, run: func(c *client) {
+			t, p := c.topic("t", 1), uncoordinated(c)
+			ask[*kmsg.TxnOffsetCommitResponse](c, p.committing("g", t, 1))
+			ask[*kmsg.TxnOffsetCommitResponse](c, p.committing("g", c.missing("missing"), 1))
+		}},
+		{name: "records of transactions", api: kmsg.Produce, from: 11, run: func(c *client) {
+			t, p := c.topic("t", 1), uncoordinated(c)
+			ask[*kmsg.ProduceResponse](c, p.producing(t, 0, p.batch(t, 0, "a")))
+		}},
+		{name: "descriptions of transactions", api: kmsg.DescribeTransactions, run: func(c *client) {
+			ask[*kmsg.DescribeTransactionsResponse](c, describeTransactionsRequest(c.fresh("p"), ""))
+		}},
+		{name: "lists of transactions", api: kmsg.ListTransactions, run: func(c *client) {
+			ask[*kmsg.ListTransactionsResponse](c, kmsg.NewPtrListTransactionsRequest())
+		}},
 		// It is the last one: with it the broker begins to coordinate groups.
 		{name: "the first question", api: kmsg.FindCoordinator, from: 6, to: 6, run: func(c *client) {
 			req := kmsg.NewPtrFindCoordinatorRequest()
@@ -69,4 +103,9 @@ func noCoordinatorScenario() scenario {
 			ask[*kmsg.FindCoordinatorResponse](c, req)
 		}},
 	}}
+}
+
+// uncoordinated is a producer whose transactional id has no coordinator.
+func uncoordinated(c *client) *txn {
+	return &txn{client: c, id: c.fresh("p"), producer: aProducer, next: map[place]int32{}}
 }

@@ -41,6 +41,7 @@ var baseSettings = []string{
 // scenarios are all of them.
 func scenarios() []scenario {
 	return []scenario{
+		addToTxnScenario(),
 		alterConfigsScenario(),
 		clusterScenario(),
 		createPartitionsScenario(),
@@ -51,6 +52,7 @@ func scenarios() []scenario {
 		describeConfigsScenario(),
 		describeGroupsScenario(),
 		describeLogDirsScenario(),
+		endTxnScenario(),
 		fetchLimitsScenario(),
 		fetchScenario(),
 		fetchSessionsScenario(),
@@ -82,6 +84,14 @@ func scenarios() []scenario {
 		rebalanceScenario(),
 		staticMembersScenario(),
 		syncGroupScenario(),
+		txnAdminScenario(),
+		txnMarkersScenario(),
+		txnOffsetCommitScenario(),
+		txnProduceScenario(),
+		txnReadScenario(),
+		txnTimeoutScenario(),
+		txnVersionOneScenario(),
+		updateFeaturesScenario(),
 	}
 }
 

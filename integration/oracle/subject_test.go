@@ -16,9 +16,10 @@ import (
 
 // subject is a broker that is asked.
 type subject struct {
-	addr string
-	port int32
-	made int // names that were given, see client.fresh
+	addr  string
+	port  int32
+	made  int  // names that were given, see client.fresh
+	draws bool // producer ids, and the first one is drawn
 	// again stops the broker and starts it on what it has on the disk, perhaps under another address, which it returns.
 	again func(testing.TB) string
 }

@@ -32,7 +32,7 @@ func (n *names) structure(v reflect.Value) any {
 	}
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		if name == "Version" || name == "UnknownTags" || reflect.DeepEqual(v.Field(i).Interface(), defaults.Elem().Field(i).Interface()) {
+		if name == "Version" || name == "UnknownTags" || name == "CoordinatorEpoch" && n.isFirst(v.Field(i).Int()) || reflect.DeepEqual(v.Field(i).Interface(), defaults.Elem().Field(i).Interface()) {
 			continue
 		}
 		fields[name] = n.field(v.Type().Name(), name, v.Field(i))
@@ -73,7 +73,7 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 			return n.number("producer", v.Int())
 		}
 	}
-	if strings.HasSuffix(name, "LeaderEpoch") || parent == "FetchResponseTopicPartitionDivergingEpoch" && name == "Epoch" || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
+	if strings.HasSuffix(name, "LeaderEpoch") || name == "CoordinatorEpoch" || parent == "FetchResponseTopicPartitionDivergingEpoch" && name == "Epoch" || name == "CurrentLeader" && v.Kind() == reflect.Int32 {
 		return n.leaderEpoch(int32(v.Int()))
 	}
 	if v.Kind() == reflect.Int64 && (strings.Contains(name, "Timestamp") || strings.HasSuffix(name, "Time")) && recent(v.Int()) {
@@ -81,6 +81,9 @@ func (n *names) field(parent, name string, v reflect.Value) any {
 	}
 	return n.value(name, v)
 }
+
+// isFirst says whether an epoch is that of the first leader, which looks like a field's default.
+func (n *names) isFirst(epoch int64) bool { return compact(n.leaderEpoch(int32(epoch))) == "0" }
 
 // leaderEpoch counts epochs from that of a new topic, and by restarts, at which brokers skip some or do not.
 func (n *names) leaderEpoch(epoch int32) any {

@@ -388,7 +388,8 @@ func (b *Broker) listenConsole(addr string) error {
 				f := b.fetch.Stats()
 				return console.SessionStats{Sessions: f.Sessions, Partitions: f.SessionPartitions, Evictions: f.Evictions}
 			},
-			Groups: func() console.GroupStats { return b.groups.stats(b.settings.Load().Broker().Groups.LagSeries) },
+			Groups:       func() console.GroupStats { return b.groups.stats(b.settings.Load().Broker().Groups.LagSeries) },
+			Transactions: b.txns.stats,
 			Limits: func() console.LimitStats {
 				return console.LimitStats{
 					Memory: b.memory.bytes, Connections: b.limits.connections, Partitions: b.limits.partitions,

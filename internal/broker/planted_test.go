@@ -71,7 +71,7 @@ func emptyState(name string, p []byte, _ int64) []byte {
 	if !strings.HasSuffix(name, "/partition.checkpoint.tmp") || len(p) < fixed {
 		return p
 	}
-	p = append(p[:fixed], 2, 0, 0, 0, 0) // version 2, no epochs, no producers, no transactions
+	p = append(p[:fixed], 3, 0, 0, 0, 0) // version 3, no epochs, no producers, no transactions
 	binary.LittleEndian.PutUint32(p[lengthAt:], 5)
 	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)))
 }

@@ -146,7 +146,8 @@ func auditTable(a *audit, at place) {
 			continue
 		}
 		last := f.last[len(f.last)-1]
-		if should := (partition.ProducerState{ProducerID: is.ProducerID, Epoch: f.epoch, LastSequence: last.LastSequence(), LastTimestamp: last.MaxTimestamp()}); is != should {
+		if should := (partition.ProducerState{ProducerID: is.ProducerID, Epoch: f.epoch, LastSequence: last.LastSequence(), LastTimestamp: last.MaxTimestamp(),
+			CoordinatorEpoch: -1, TxnStart: -1}); is != should {
 			a.violated("%s: the state of a producer is %+v, its log says %+v", at, is, should)
 		}
 	}

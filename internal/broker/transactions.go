@@ -11,6 +11,7 @@ import (
 
 	"segue/internal/catalog"
 	"segue/internal/config"
+	"segue/internal/console"
 	"segue/internal/coordinator"
 	"segue/internal/coordinator/txn"
 	"segue/partition"
@@ -75,6 +76,19 @@ func (t *transactions) unloadAll() {
 	for _, shard := range t.coordinator.Shards() {
 		t.coordinator.Unload(shard)
 	}
+}
+
+// stats returns what there is to show of transactions.
+func (t *transactions) stats() console.TransactionStats {
+	ctx, cancel := context.WithTimeout(context.Background(), lagPatience)
+	defer cancel()
+	st := console.TransactionStats{Coordinator: t.coordinator.RuntimeStats(), Counts: txn.Counts{ByState: map[txn.State]int{}}}
+	replies, _ := t.coordinator.Each(ctx, txn.Input{Request: txn.Count{}}) // what went wrong is counted
+	for _, reply := range replies {
+		st.Add(reply.(txn.Counts))
+	}
+	st.Unknown = len(t.coordinator.Shards()) - len(replies)
+	return st
 }
 
 // markerWriter writes markers into partitions of this broker's.

@@ -40,7 +40,7 @@ func TestDefaultsRun(t *testing.T) {
 			OffsetsRetention: 7 * 24 * time.Hour, OffsetsCheckInterval: 10 * time.Minute, MaxOffsetMetadata: 4096,
 			LagSeries: 10_000,
 		},
-		Transactions: TransactionSettings{MaxTimeout: 15 * time.Minute, Expiration: 7 * 24 * time.Hour, ExpireEvery: time.Hour},
+		Transactions:   TransactionSettings{MaxTimeout: 15 * time.Minute, Expiration: 7 * 24 * time.Hour, ExpireEvery: time.Hour},
 		CleanerEnabled: true, CleanerThreads: 1, CleanerBackoff: 15 * time.Second,
 		CleanerMemory: 128 << 20, CleanerBytesPerSecond: math.MaxFloat64,
 	}

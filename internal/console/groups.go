@@ -32,11 +32,9 @@ type GroupLag struct {
 }
 
 type groupMetrics struct {
-	groups, members, offsets                            metric
-	committed, refused, rebalances                      metric
-	shards, loads, loadFailures, loadTime, loaded       metric
-	commands, records, batches, failures, notUnderstood metric
-	unknown                                             metric
+	groups, members, offsets       metric
+	committed, refused, rebalances metric
+	coordinator                    coordinatorMetrics
 
 	committedOffset, lag, groupLag, leftOut metric
 }
@@ -50,18 +48,7 @@ func newGroupMetrics() groupMetrics {
 		refused:    counter("group_offsets_refused_total", "Offsets whose commit was refused or did not succeed."),
 		rebalances: counter("group_rebalances_total", "Rebalances of groups that were begun."),
 
-		shards:       gauge("group_coordinator_shards", "Partitions of __consumer_offsets that the coordinator works with, by what it is at with them.", "state"),
-		loads:        counter("group_coordinator_loads_total", "Loads of a partition of __consumer_offsets."),
-		loadFailures: counter("group_coordinator_load_failures_total", "Loads that failed; each is tried again."),
-		loadTime:     counter("group_coordinator_load_seconds_total", "Time that loads took."),
-		loaded:       counter("group_coordinator_loaded_records_total", "Records that loads have read."),
-		notUnderstood: counter("group_coordinator_skipped_records_total",
-			"Records that loads have left out, because a newer version wrote them or they are part of a transaction."),
-		commands: counter("group_coordinator_commands_total", "Commands that the coordinator has taken."),
-		records:  counter("group_coordinator_records_total", "Records that the coordinator has written."),
-		batches:  counter("group_coordinator_batches_total", "Batches that these were in."),
-		failures: counter("group_coordinator_failures_total", "Failures after which a partition was loaded again."),
-		unknown:  gauge("group_coordinator_unknown_shards", "Partitions of __consumer_offsets that could not tell what they hold in this scrape."),
+		coordinator: newCoordinatorMetrics("group_coordinator", "__consumer_offsets"),
 
 		committedOffset: gauge("group_committed_offset", "Committed offset.", "group", "topic", "partition"),
 		lag:             gauge("group_lag", "Records between the committed offset and the high watermark.", "group", "topic", "partition"),
@@ -74,22 +61,14 @@ func (m *groupMetrics) put(s scrape, st GroupStats) {
 	for state, n := range st.Groups {
 		s.put(m.groups, float64(n), group.State(state).String())
 	}
-	c := st.Coordinator
-	for state, n := range map[string]int{"loading": c.Loading, "serving": c.Serving, "pausing": c.Pausing} {
-		s.put(m.shards, float64(n), state)
-	}
+	m.coordinator.put(s, st.Coordinator, st.Unknown)
 	for _, v := range []struct {
 		metric metric
 		value  float64
 	}{
 		{m.members, float64(st.Members)}, {m.offsets, float64(st.Counts.Offsets)},
 		{m.committed, float64(st.Offsets.Committed)}, {m.refused, float64(st.Offsets.Refused)},
-		{m.rebalances, float64(st.Rebalances)},
-		{m.loads, float64(c.Loads)}, {m.loadFailures, float64(c.LoadFailures)}, {m.loadTime, c.LoadTime.Seconds()},
-		{m.loaded, float64(c.LoadedRecords)}, {m.notUnderstood, float64(c.UnknownRecords + c.TransactionalRecords)},
-		{m.commands, float64(c.Commands)}, {m.records, float64(c.Records)}, {m.batches, float64(c.Batches)},
-		{m.failures, float64(c.Failures)},
-		{m.unknown, float64(st.Unknown)}, {m.leftOut, float64(st.LeftOut)},
+		{m.rebalances, float64(st.Rebalances)}, {m.leftOut, float64(st.LeftOut)},
 	} {
 		s.put(v.metric, v.value)
 	}

@@ -23,6 +23,8 @@ type Sources struct {
 	Sessions func() SessionStats
 	// Groups returns the figures of consumer groups. It waits for the coordinator, within bounds.
 	Groups func() GroupStats
+	// Transactions returns the figures of transactions. It waits for the coordinator, within bounds.
+	Transactions func() TransactionStats
 	// Limits returns what the broker takes on.
 	Limits func() LimitStats
 }
@@ -91,11 +93,13 @@ type collector struct {
 	fetch   fetchMetrics
 	limits  limitMetrics
 	groups  groupMetrics
+	txns    transactionMetrics
 }
 
 func newCollector(s Sources) *collector {
 	return &collector{
 		s, newServerMetrics(), newStorageMetrics(), newPartitionMetrics(), newFetchMetrics(), newLimitMetrics(), newGroupMetrics(),
+		newTransactionMetrics(),
 	}
 }
 
@@ -127,6 +131,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.sources.Groups != nil {
 		c.groups.put(s, c.sources.Groups())
+	}
+	if c.sources.Transactions != nil {
+		c.txns.put(s, c.sources.Transactions())
 	}
 }
 
@@ -277,6 +284,8 @@ func (m *storageMetrics) put(s scrape, st storage.Stats) {
 }
 
 type partitionMetrics struct {
+	openTxns, oldestTxn, stableLag metric
+
 	open, opening, offline                       metric
 	batches, records, bytes, duplicates, refused metric
 	size, producers                              metric
@@ -299,6 +308,9 @@ func newPartitionMetrics() partitionMetrics {
 
 		logStart:      gauge("partition_log_start_offset", "Offset of the first record of the partition.", "topic", "partition"),
 		highWatermark: gauge("partition_high_watermark", "Offset behind the last committed record of the partition.", "topic", "partition"),
+		openTxns:      gauge("partition_open_transactions", "Transactions that are open in the partition, where there are any or there were a moment ago.", "topic", "partition"),
+		oldestTxn:     gauge("partition_oldest_transaction_seconds", "Age of the first transaction that is open in the partition.", "topic", "partition"),
+		stableLag:     gauge("partition_last_stable_offset_lag", "How far the last stable offset is behind the high watermark, where it is.", "topic", "partition"),
 	}
 }
 
@@ -329,6 +341,7 @@ func (m *partitionMetrics) putEach(s scrape, each func(func(storage.Identity, *p
 		o, number := p.Offsets(), strconv.Itoa(int(id.Partition))
 		s.put(m.logStart, float64(o.LogStart), id.Topic, number)
 		s.put(m.highWatermark, float64(o.HighWatermark), id.Topic, number)
+		m.putTransactions(s, p.Transactions(), id.Topic, number)
 		sums := topics[id.Topic]
 		if sums == nil {
 			sums = &topicSums{}
@@ -345,6 +358,20 @@ func (m *partitionMetrics) putEach(s scrape, each func(func(storage.Identity, *p
 		s.put(m.size, float64(sums.size), topic)
 		s.put(m.producers, float64(sums.Producers), topic)
 	}
+}
+
+// putTransactions tells of a partition in which transactions are open, or were a moment ago.
+func (m *partitionMetrics) putTransactions(s scrape, t partition.TransactionStats, labels ...string) {
+	if t.Open == 0 && t.Behind == 0 {
+		return
+	}
+	s.put(m.openTxns, float64(t.Open), labels...)
+	s.put(m.stableLag, float64(t.Behind), labels...)
+	age := time.Duration(0)
+	if t.Open > 0 {
+		age = max(0, time.Since(time.UnixMilli(t.Oldest)))
+	}
+	s.put(m.oldestTxn, age.Seconds(), labels...)
 }
 
 func (t *topicSums) add(p *partition.Partition) {

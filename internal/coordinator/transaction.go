@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,7 +30,8 @@ type Guarded interface {
 
 // DoMarker has a shard end a producer's transaction: the marker is written behind all that was commanded before, and the
 // machine decides. It returns when the marker is committed. The errors are those of Do, and INVALID_PRODUCER_EPOCH and
-// TRANSACTION_COORDINATOR_FENCED, with which the partition refuses a marker. It may be called again after any error.
+// TRANSACTION_COORDINATOR_FENCED, with which the partition refuses a marker. It may be called again after any error; after
+// ErrPanicked, unlike a command, the marker stands.
 func (r *Runtime[In]) DoMarker(ctx context.Context, index int32, m partition.Marker) error {
 	_, err := r.do(ctx, index, func(q *request[In]) { q.marker = &m })
 	return err
@@ -50,8 +50,6 @@ func (t *tenure[In]) checkGuard(in In) error {
 // mark does what DoMarker asks.
 func (t *tenure[In]) mark(q *request[In], m partition.Marker) error {
 	if err := t.flush(); err != nil {
-		delete(t.waiting, t.tokens)
-		q.answer <- answer{err: fmt.Errorf("%w: %w", whileEnded(err), err)}
 		return err
 	}
 	ack, err := t.log.AppendMarker(context.Background(), t.epoch, m)

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"segue/internal/catalog"
 	"segue/internal/coordinator/txn"
 	"segue/internal/server"
 )
@@ -44,24 +45,27 @@ func (h addPartitionsToTxn) one(version int16, t kmsg.AddPartitionsToTxnRequestT
 	image := h.image()
 	result := kmsg.AddPartitionsToTxnResponseTransaction{TransactionalID: t.TransactionalID}
 	var partitions []txn.Partition
-	unknown := map[txn.Partition]bool{}
+	refused := map[txn.Partition]*kerr.Error{}
 	for _, asked := range t.Topics {
 		topic, ok := image.Topic(asked.Topic)
 		for _, n := range asked.Partitions {
 			p := txn.Partition{Topic: asked.Topic, Partition: n}
 			partitions = append(partitions, p)
-			if !ok || !topic.Has(n) {
-				unknown[p] = true
+			switch {
+			case version < batchedAdd && catalog.IsInternal(asked.Topic):
+				refused[p] = kerr.TopicAuthorizationFailed // for AddOffsetsToTxn to add
+			case !ok || !topic.Has(n):
+				refused[p] = kerr.UnknownTopicOrPartition
 			}
 		}
 	}
 	code := func(p txn.Partition) *kerr.Error {
-		if unknown[p] {
-			return kerr.UnknownTopicOrPartition
+		if err := refused[p]; err != nil {
+			return err
 		}
 		return kerr.OperationNotAttempted
 	}
-	if len(unknown) == 0 {
+	if len(refused) == 0 {
 		added, err := h.add(txn.AddPartitions{
 			TransactionalID: t.TransactionalID, ProducerID: t.ProducerID, ProducerEpoch: t.ProducerEpoch,
 			Partitions: partitions, VerifyOnly: t.VerifyOnly, Implicit: version >= batchedAdd,

@@ -23,6 +23,10 @@ type apiVersions struct {
 	image     func() *catalog.Image
 }
 
+// zeroFeatures is from when on ApiVersions shows features whose lowest level is 0: Kafka's older clients fail at them
+// (KAFKA-17011).
+const zeroFeatures = 4
+
 // list takes the rows that are to be shown.
 func (h *apiVersions) list(rows []server.API) {
 	for _, r := range rows {
@@ -57,8 +61,10 @@ func (h *apiVersions) handle(_ context.Context, r *server.Request) (server.Respo
 	image := h.image()
 	resp.FinalizedFeaturesEpoch = image.Version()
 	for _, f := range catalog.Features() {
-		resp.SupportedFeatures = append(resp.SupportedFeatures,
-			kmsg.ApiVersionsResponseSupportedFeature{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})
+		if req.Version >= zeroFeatures || f.Min > 0 {
+			resp.SupportedFeatures = append(resp.SupportedFeatures,
+				kmsg.ApiVersionsResponseSupportedFeature{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})
+		}
 		if level := image.FeatureLevel(f.Name); level > 0 {
 			resp.FinalizedFeatures = append(resp.FinalizedFeatures,
 				kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MaxVersionLevel: level, MinVersionLevel: level})

@@ -39,8 +39,11 @@ func TestApiVersionsListsTheRows(t *testing.T) {
 			}
 			last = k.ApiKey
 		}
-		// Java clients ignore the features if the epoch is negative.
-		supported := []kmsg.ApiVersionsResponseSupportedFeature{{Name: "transaction.version", MaxVersion: 2}}
+		// Java clients ignore the features if the epoch is negative, and old ones fail at a level of 0 (KAFKA-17011).
+		var supported []kmsg.ApiVersionsResponseSupportedFeature
+		if version >= 4 {
+			supported = []kmsg.ApiVersionsResponseSupportedFeature{{Name: "transaction.version", MaxVersion: 2}}
+		}
 		finalized := []kmsg.ApiVersionsResponseFinalizedFeature{{Name: "transaction.version", MaxVersionLevel: 2, MinVersionLevel: 2}}
 		if version >= 3 && (resp.FinalizedFeaturesEpoch < 0 || !reflect.DeepEqual(resp.FinalizedFeatures, finalized) ||
 			!reflect.DeepEqual(resp.SupportedFeatures, supported)) {

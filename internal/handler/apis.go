@@ -84,7 +84,8 @@ func APIs(d Deps) []server.API {
 	metadata := &metadata{image: image, config: d.Config, creator: creator, view: d.Placement}
 	quiet := *creator
 	quiet.log = log
-	coordinator := &findCoordinator{view: d.Placement, topics: &coordinatorTopics{image: image, config: d.Config, creator: &quiet}}
+	topics := &coordinatorTopics{image: image, config: d.Config, creator: &quiet}
+	coordinator := &findCoordinator{view: d.Placement, topics: topics}
 	cluster := &describeCluster{view: d.Placement}
 	create := &createTopics{creator: creator, config: d.Config}
 	remove := &deleteTopics{log: d.Log, broker: d.Broker, store: d.Catalog, config: d.Config}
@@ -118,20 +119,21 @@ func APIs(d Deps) []server.API {
 		{Key: kmsg.DescribeCluster.Int16(), Query: true, Max: 2, MaxFrame: smallFrame, Handle: answer(cluster.handle)},
 	}
 	rows = append(rows, groupAPIs(d, log)...)
-	rows = append(rows, transactionAPIs(d, transactional)...)
+	rows = append(rows, transactionAPIs(d, transactional, topics)...)
 	versions.list(rows)
 	return rows
 }
 
 // transactionAPIs returns the rows about transactions, but for Produce. None of them is a Query, as with groups.
-func transactionAPIs(d Deps, c *transactionCommands) []server.API {
+func transactionAPIs(d Deps, c *transactionCommands, topics *coordinatorTopics) []server.API {
+	maxTimeout := func() time.Duration { return d.Config().Value("transaction.max.timeout.ms").Millis() }
 	offsets := txnOffsetCommit{newGroupCommands(d, c.log), c, lookup[producerGuard](d.Partition)}
 	features := &updateFeatures{log: d.Log, broker: d.Broker, store: d.Catalog}
 	producers := &describeProducers{log: c.log, image: c.image, lookup: lookup[producerSource](d.Partition)}
 	return []server.API{
-		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer((&initProducerID{c, d.ProducerIDs}).handle)},
+		{Key: kmsg.InitProducerID.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer((&initProducerID{c, d.ProducerIDs, maxTimeout}).handle)},
 		{Key: kmsg.AddPartitionsToTxn.Int16(), Max: 5, MaxFrame: listFrame, Handle: answer(addPartitionsToTxn{c}.handle), Cost: addPartitionsToTxnCost},
-		{Key: kmsg.AddOffsetsToTxn.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(addOffsetsToTxn{c}.handle)},
+		{Key: kmsg.AddOffsetsToTxn.Int16(), Max: 4, MaxFrame: smallFrame, Handle: answer(addOffsetsToTxn{c, topics}.handle)},
 		{Key: kmsg.EndTxn.Int16(), Max: 5, MaxFrame: smallFrame, Handle: answer(endTxn{c}.handle)},
 		{Key: kmsg.WriteTxnMarkers.Int16(), Advertise: 1, Min: 1, Max: 2, MaxFrame: listFrame, Handle: answer(writeTxnMarkers{c, d.Markers}.handle), Cost: writeTxnMarkersCost},
 		{Key: kmsg.TxnOffsetCommit.Int16(), Max: 6, MaxFrame: listFrame, Handle: answer(offsets.handle)},

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/coordinator/txn"
@@ -17,14 +18,22 @@ func (h describeTransactions) handle(_ context.Context, _ *server.Client, req *k
 	ids := req.TransactionalIDs
 	resp.TransactionStates = forEachKey(len(ids), func(i int) string { return ids[i] },
 		func(i int) kmsg.DescribeTransactionsResponseTransactionState {
+			if ids[i] == "" {
+				return refusedTransaction("", kerr.InvalidRequest) // whoever coordinates it
+			}
 			state, err := askTransaction[kmsg.DescribeTransactionsResponseTransactionState](h.transactionCommands, ids[i], txn.Describe{TransactionalID: ids[i]})
 			if err != nil {
-				state = kmsg.NewDescribeTransactionsResponseTransactionState()
-				state.TransactionalID, state.ErrorCode = ids[i], err.Code
+				state = refusedTransaction(ids[i], err)
 			}
 			return state
 		})
 	return resp
+}
+
+func refusedTransaction(id string, err *kerr.Error) kmsg.DescribeTransactionsResponseTransactionState {
+	state := kmsg.NewDescribeTransactionsResponseTransactionState()
+	state.TransactionalID, state.ErrorCode = id, err.Code
+	return state
 }
 
 func describeTransactionsSize(r *kmsg.DescribeTransactionsResponse) int {

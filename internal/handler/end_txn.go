@@ -12,20 +12,12 @@ import (
 // endTxn answers EndTxn.
 type endTxn struct{ *transactionCommands }
 
-const (
-	// fencedAdd is from when on EndTxn, AddPartitionsToTxn and AddOffsetsToTxn know PRODUCER_FENCED.
-	fencedAdd = 2
-	// bumpingEnd is from when on EndTxn speaks version 2 of transactions.
-	bumpingEnd = 5
-)
+// fencedAdd is from when on EndTxn, AddPartitionsToTxn and AddOffsetsToTxn know PRODUCER_FENCED.
+const fencedAdd = 2
 
 func (h endTxn) handle(_ context.Context, _ *server.Client, req *kmsg.EndTxnRequest) *kmsg.EndTxnResponse {
 	resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
-	if req.Version >= bumpingEnd && h.version() < 2 {
-		resp.ErrorCode = kerr.UnsupportedVersion.Code
-		return resp
-	}
 	decided, err := askTransaction[*kmsg.EndTxnResponse](h.transactionCommands, req.TransactionalID, req)
 	if err != nil {
 		resp.ErrorCode = err.Code

@@ -74,7 +74,7 @@ func refused(groupID string, request any) *kerr.Error {
 		if r.Version >= 5 && (r.ProtocolType == nil || r.Protocol == nil) { // which tell what the client believes in
 			return kerr.InconsistentGroupProtocol
 		}
-	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets:
+	case *kmsg.JoinGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, group.DeleteOffsets, group.TxnCommit:
 	default:
 		return nil
 	}

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,7 +16,8 @@ import (
 // id the client brings, as in Kafka; for transactional ids what their coordinator says.
 type initProducerID struct {
 	*transactionCommands
-	ids *txn.ProducerIDs
+	ids        *txn.ProducerIDs
+	maxTimeout func() time.Duration // transaction.max.timeout.ms
 }
 
 // fencedInit is from when on InitProducerId knows PRODUCER_FENCED.
@@ -29,7 +31,8 @@ func (h *initProducerID) handle(ctx context.Context, _ *server.Client, req *kmsg
 		resp.ErrorCode = kerr.InvalidRequest.Code // both or none
 	case req.TransactionalID != nil && *req.TransactionalID == "":
 		resp.ErrorCode = kerr.InvalidRequest.Code // whoever coordinates it
-	case req.TransactionalID != nil && req.TransactionTimeoutMillis <= 0:
+	case req.TransactionalID != nil &&
+		(req.TransactionTimeoutMillis <= 0 || int64(req.TransactionTimeoutMillis) > h.maxTimeout().Milliseconds()):
 		resp.ErrorCode = kerr.InvalidTransactionTimeout.Code
 	case req.TransactionalID == nil:
 		id, err := h.ids.Take(ctx)

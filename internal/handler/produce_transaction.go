@@ -22,14 +22,42 @@ type verification struct {
 	implicit        bool
 }
 
+// verifyRounds is how often a batch is confirmed at most. A second time is needed where the marker of the transaction before
+// has come while the coordinator was asked, and ended the guard: the coordinator answers when that transaction is over.
+const verifyRounds = 3
+
 // verify takes guards for the transactional batches among some, has the coordinator confirm those that need it, and returns
 // the batches that may be appended. The others have their answer. A transaction is asked about once for all that goes to it.
 func (h *produce) verify(work []addition) []addition {
-	asked := map[verification][]int{} // the batches of each, by their place
 	failed := map[int]error{}
+	for round := range verifyRounds {
+		asked := h.guard(work, failed, round == 0)
+		if len(asked) == 0 {
+			break
+		}
+		h.ask(work, asked, failed)
+	}
+	if len(failed) == 0 {
+		return work
+	}
+	sound := work[:0]
+	for i, w := range work {
+		if err := failed[i]; err != nil {
+			w.of.fail(&w.of.resp.Topics[w.topic].Partitions[w.partition], err)
+			continue
+		}
+		sound = append(sound, w)
+	}
+	return sound
+}
+
+// guard takes the guards of the transactional batches that have not failed, and returns which of them the coordinator has to
+// confirm: at first all that the partition says, and then those whose guard is another one than was confirmed.
+func (h *produce) guard(work []addition, failed map[int]error, first bool) map[verification][]int {
+	asked := map[verification][]int{} // the batches of each, by their place
 	for i := range work {
 		w := &work[i]
-		if !w.batch.IsTransactional() {
+		if !w.batch.IsTransactional() || failed[i] != nil {
 			continue
 		}
 		bumps := w.of.version >= implicitProduce
@@ -38,15 +66,18 @@ func (h *produce) verify(work []addition) []addition {
 			failed[i] = err
 			continue
 		}
+		ask = ask && (first || guard != w.guard)
 		w.guard = guard
-		v := verification{w.of.transactionalID, w.batch.ProducerID(), w.batch.ProducerEpoch(), bumps && h.transactions.version() >= 2}
+		v := verification{w.of.transactionalID, w.batch.ProducerID(), w.batch.ProducerEpoch(), bumps}
 		if ask && (v.implicit || h.verifies()) {
 			asked[v] = append(asked[v], i)
 		}
 	}
-	if len(asked) == 0 && len(failed) == 0 {
-		return work
-	}
+	return asked
+}
+
+// ask has the coordinator confirm batches, and adds those that it does not to the ones that have failed.
+func (h *produce) ask(work []addition, asked map[verification][]int, failed map[int]error) {
 	var mu sync.Mutex // guards failed
 	var waiting sync.WaitGroup
 	for v, batches := range asked {
@@ -60,15 +91,6 @@ func (h *produce) verify(work []addition) []addition {
 		})
 	}
 	waiting.Wait()
-	sound := work[:0]
-	for i, w := range work {
-		if err := failed[i]; err != nil {
-			w.of.fail(&w.of.resp.Topics[w.topic].Partitions[w.partition], err)
-			continue
-		}
-		sound = append(sound, w)
-	}
-	return sound
 }
 
 // confirm asks the coordinator about batches of one transaction and returns why some of them may not be appended.

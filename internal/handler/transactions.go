@@ -30,11 +30,6 @@ type transactionCommands struct {
 	patience     time.Duration // request.timeout.ms
 }
 
-// version is the transaction.version that the cluster has agreed upon.
-func (c *transactionCommands) version() int16 {
-	return c.image().FeatureLevel(catalog.TransactionVersion)
-}
-
 // askTransaction gives a transactional id a command and waits for the reply, an R, for as long as patience lasts.
 func askTransaction[R any](c *transactionCommands, transactionalID string, request any) (R, *kerr.Error) {
 	ctx, cancel := context.WithTimeout(c.broker, c.patience)

@@ -75,7 +75,11 @@ func (h txnOffsetCommit) handle(_ context.Context, _ *server.Client, req *kmsg.T
 // commit asks the group, and says of each partition what became of it.
 func (h txnOffsetCommit) commit(image *catalog.Image, req *kmsg.TxnOffsetCommitRequest, ids [][16]byte, codes []*int16) {
 	var decided *kmsg.TxnOffsetCommitResponse
-	guard, err := h.verify(image, req)
+	var guard partition.Guard
+	err := refused(req.Group, group.TxnCommit{})
+	if err == nil {
+		guard, err = h.verify(image, req)
+	}
 	if err == nil {
 		decided, err = command[*kmsg.TxnOffsetCommitResponse](h.groupCommands, req.Group,
 			group.TxnCommit{Request: req, TopicIDs: ids, Guard: guard})
@@ -117,7 +121,7 @@ func (h txnOffsetCommit) verify(image *catalog.Image, req *kmsg.TxnOffsetCommitR
 	}
 	added, code := h.transactions.add(txn.AddPartitions{
 		TransactionalID: req.TransactionalID, ProducerID: req.ProducerID, ProducerEpoch: req.ProducerEpoch,
-		Partitions: []txn.Partition{p}, VerifyOnly: req.Version < implicitTxnCommit || h.transactions.version() < 2, Implicit: true,
+		Partitions: []txn.Partition{p}, VerifyOnly: req.Version < implicitTxnCommit, Implicit: true,
 	})
 	if code == nil && len(added.Missing) > 0 {
 		code = kerr.TransactionAbortable

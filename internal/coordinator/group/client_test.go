@@ -15,8 +15,8 @@ import (
 	"segue/internal/coordinator"
 )
 
-// client is a consumer as Java's is: it joins, assigns partitions when it leads, sends heartbeats, commits, and starts
-// anew when it is told to. It has one request under way at a time, and sees an answer only when it looks for it.
+// client is a consumer as Java's is: it joins, assigns partitions when it leads, sends heartbeats, commits, perhaps in
+// transactions, and starts anew when it is told to. It has one request under way at a time, and sees an answer only when it looks for it.
 type client struct {
 	sim         *simulation
 	name, group string
@@ -34,10 +34,12 @@ type client struct {
 	lost       bool              // the connection broke
 	leads      *kmsg.JoinGroupResponse
 	owned      []int32
-	position   map[int32]int64 // by partition, the offset that was committed last
+	position   map[int32]int64 // by partition, the offset that was committed last, as far as that is known
 	beat       time.Time       // when the next heartbeat is due
 	sleepUntil time.Time       // it hangs
 	dead       bool
+
+	producer producer
 }
 
 type phase int
@@ -62,6 +64,7 @@ func (c *client) act() {
 	}
 	if c.lost {
 		c.token, c.answer, c.lost = 0, nil, false
+		c.producer.doubtful = true
 	}
 	if c.answer != nil {
 		answer := c.answer
@@ -77,6 +80,7 @@ func (c *client) act() {
 func (c *client) send() {
 	switch c.phase {
 	case joining:
+		c.finish(!c.producer.doubtful && c.sim.rng.IntN(2) == 0)
 		c.sim.send(c, c.joinRequest())
 	case syncing:
 		c.sim.send(c, c.syncRequest())
@@ -87,8 +91,12 @@ func (c *client) send() {
 			c.sim.send(c, r)
 			return
 		}
-		if len(c.owned) > 0 && c.sim.rng.IntN(3) == 0 {
-			c.sim.send(c, c.commitRequest())
+		switch {
+		case len(c.owned) == 0 || c.sim.rng.IntN(3) > 0:
+		case c.producer.id != 0:
+			c.transact()
+		default:
+			c.commit()
 		}
 	}
 }
@@ -156,14 +164,19 @@ func (c *client) assign(members []kmsg.JoinGroupResponseMember) map[string][]int
 	return assignment
 }
 
-func (c *client) commitRequest() any {
+// commit commits how far the client has come in a partition, if it knows where it has begun.
+func (c *client) commit() {
 	p := c.owned[c.sim.rng.IntN(len(c.owned))]
+	at, known := c.at(p)
+	if !known {
+		return
+	}
 	r := kmsg.NewPtrOffsetCommitRequest()
 	r.Version, r.Group, r.MemberID, r.Generation, r.InstanceID = 9, c.group, c.memberID, c.generation, c.instance
 	rp := kmsg.NewOffsetCommitRequestTopicPartition()
-	rp.Partition, rp.Offset = p, c.position[p]+1
+	rp.Partition, rp.Offset = p, at+1
 	r.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{rp}}}
-	return r
+	c.sim.send(c, r)
 }
 
 // take takes in an answer.
@@ -178,6 +191,9 @@ func (c *client) take(answer any) {
 			c.refused(m.ErrorCode)
 			return
 		}
+		if m.Generation != c.generation+1 { // others may have come further with what it has
+			clear(c.position)
+		}
 		c.memberID, c.generation, c.phase, c.leads = m.MemberID, m.Generation, syncing, nil
 		if m.LeaderID == m.MemberID && !m.SkipAssignment {
 			c.leads = m
@@ -188,16 +204,25 @@ func (c *client) take(answer any) {
 			return
 		}
 		c.phase = working
-		c.beat = c.sim.w.now.Add(c.session / 3)
+		c.beat = c.sim.w.now.Add(min(c.session, c.rebalance) / 3)
 		c.own(partitionsOf(m.MemberAssignment))
 	case *kmsg.HeartbeatResponse:
-		c.beat = c.sim.w.now.Add(c.session / 3)
+		c.beat = c.sim.w.now.Add(min(c.session, c.rebalance) / 3)
 		c.refused(m.ErrorCode)
 	case *kmsg.OffsetCommitResponse:
 		p := m.Topics[0].Partitions[0]
 		c.refused(p.ErrorCode)
 		if p.ErrorCode == 0 {
 			c.position[p.Partition]++
+		}
+	case *kmsg.TxnOffsetCommitResponse:
+		p := m.Topics[0].Partitions[0]
+		c.refused(p.ErrorCode)
+		if p.ErrorCode != 0 {
+			return
+		}
+		if _, open := c.sim.transactions[c.producer.id]; open {
+			c.producer.sent[p.Partition] = c.producer.asks
 		}
 	}
 }
@@ -206,13 +231,22 @@ func (c *client) take(answer any) {
 func (c *client) own(assigned []int32) {
 	for _, p := range assigned {
 		if !slices.Contains(c.owned, p) {
-			c.position[p] = c.sim.fetch(c.group, p)
+			delete(c.position, p)
+			c.at(p)
 		}
 	}
 	lost := slices.ContainsFunc(c.owned, func(p int32) bool { return !slices.Contains(assigned, p) })
 	c.owned = assigned
 	if c.cooperative && lost {
 		c.phase = joining
+	}
+}
+
+// rejoin has the client join again.
+func (c *client) rejoin() {
+	c.phase = joining
+	if !c.cooperative {
+		c.owned = nil
 	}
 }
 
@@ -223,10 +257,7 @@ func (c *client) refused(code int16) {
 	}
 	switch err := kerr.ErrorForCode(code); err {
 	case kerr.RebalanceInProgress:
-		c.phase = joining
-		if !c.cooperative {
-			c.owned = nil
-		}
+		c.rejoin()
 	case kerr.UnknownMemberID, kerr.IllegalGeneration:
 		c.phase, c.owned, c.generation = joining, nil, -1
 		if err == kerr.UnknownMemberID {
@@ -263,6 +294,9 @@ func newClient(s *simulation, rng *rand.Rand, n int) *client {
 	}
 	if rng.IntN(3) == 0 && c.version >= 5 {
 		c.instance = pointer(c.name)
+	}
+	if rng.IntN(2) == 0 {
+		c.producer.id = int64(n)
 	}
 	return c
 }

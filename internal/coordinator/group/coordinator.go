@@ -17,7 +17,8 @@ type Coordinator struct {
 	committed, refused atomic.Int64
 }
 
-// Stats is what a Coordinator counts. Both only grow.
+// Stats is what a Coordinator counts. Both only grow. Offsets of transactions count when they are written, as in Kafka, and
+// not when the transaction is decided.
 type Stats struct {
 	Committed int64 // offsets that are in the log, as the committer was told
 	Refused   int64 // offsets whose commit was refused, or of which it is not known whether they are in the log
@@ -42,29 +43,49 @@ func (c *Coordinator) Do(ctx context.Context, groupID string, in Input) (any, er
 		return nil, coordinator.ErrNotCoordinator
 	}
 	m, err := c.runtime.Do(ctx, coordinator.ShardOf(groupID, n), in)
-	if req, ok := in.Request.(*kmsg.OffsetCommitRequest); ok {
-		c.count(req, m)
-	}
+	all, good := offsetsAsked(in.Request), offsetsStored(m)
+	c.committed.Add(good)
+	c.refused.Add(all - good)
 	return m, err
 }
 
-// count counts the offsets of a commit.
-func (c *Coordinator) count(req *kmsg.OffsetCommitRequest, reply any) {
-	all, good := int64(0), int64(0)
-	for _, topic := range req.Topics {
-		all += int64(len(topic.Partitions))
+// offsetsAsked is how many offsets a command asks to commit.
+func offsetsAsked(request any) (n int64) {
+	switch req := request.(type) {
+	case *kmsg.OffsetCommitRequest:
+		for _, topic := range req.Topics {
+			n += int64(len(topic.Partitions))
+		}
+	case TxnCommit:
+		for _, topic := range req.Request.Topics {
+			n += int64(len(topic.Partitions))
+		}
 	}
-	if resp, ok := reply.(*kmsg.OffsetCommitResponse); ok {
+	return n
+}
+
+// offsetsStored is how many offsets a reply says to be in the log.
+func offsetsStored(reply any) (n int64) {
+	count := func(code int16) {
+		if code == 0 {
+			n++
+		}
+	}
+	switch resp := reply.(type) {
+	case *kmsg.OffsetCommitResponse:
 		for _, topic := range resp.Topics {
 			for _, p := range topic.Partitions {
-				if p.ErrorCode == 0 {
-					good++
-				}
+				count(p.ErrorCode)
+			}
+		}
+	case *kmsg.TxnOffsetCommitResponse:
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				count(p.ErrorCode)
 			}
 		}
 	}
-	c.committed.Add(good)
-	c.refused.Add(all - good)
+	return n
 }
 
 // Each gives a command to every shard that is here, as coordinator.Runtime.Each does.

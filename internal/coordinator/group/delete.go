@@ -32,7 +32,7 @@ func (m *Machine) delete(req Delete) *kmsg.DeleteGroupsResponseGroup {
 	case g.state != Empty:
 		resp.ErrorCode = kerr.NonEmptyGroup.Code
 	default:
-		g.eachPartition(func(topic string, p int32) { m.write(offsetTombstone(g.id, topic, p)) })
+		g.eachPartition(func(topic string, p int32) { m.dropOffset(g, topic, p) })
 		m.write(groupTombstone(g.id))
 		m.bury(g)
 	}
@@ -54,7 +54,7 @@ func (m *Machine) deleteOffsets(req DeleteOffsets) *kmsg.OffsetDeleteResponse {
 		}
 		rt := kmsg.OffsetDeleteResponseTopic{Topic: topic.Topic}
 		for _, p := range topic.Partitions {
-			if err == nil && g.offset(topic.Topic, p) != nil {
+			if err == nil && (g.offset(topic.Topic, p) != nil || g.isUndecided(topic.Topic, p)) {
 				m.dropOffset(g, topic.Topic, p)
 			}
 			rt.Partitions = append(rt.Partitions, kmsg.OffsetDeleteResponseTopicPartition{Partition: p, ErrorCode: code(err)})
@@ -80,8 +80,8 @@ func (m *Machine) checkDeleteOffsets(id string) (*group, *kerr.Error) {
 	return g, nil
 }
 
-// dropOffset deletes one committed offset.
+// dropOffset deletes one committed offset, and what is pending there.
 func (m *Machine) dropOffset(g *group, topic string, partition int32) {
-	g.drop(topic, partition)
+	m.drop(g, topic, partition)
 	m.write(offsetTombstone(g.id, topic, partition))
 }

@@ -149,11 +149,7 @@ func (s *deletionSweep) expire(m *Machine) {
 
 func (s *deletionSweep) visit(m *Machine, g *group) {
 	g.eachPartition(func(topic string, p int32) {
-		var id [16]byte
-		if c := g.offset(topic, p); c != nil {
-			id = c.topicID
-		}
-		if !s.exists(topic, id) {
+		if !g.meant(topic, p, func(id [16]byte) bool { return s.exists(topic, id) }) {
 			m.dropOffset(g, topic, p)
 			s.dropped++
 		}

@@ -73,7 +73,10 @@ func (c *commands) instance() *string {
 
 // next does one.
 func (c *commands) next() {
-	switch c.upTo(16) {
+	switch c.upTo(18) {
+	case 16, 17:
+		c.w.decide(int64(c.upTo(3)), c.upTo(2) == 0)
+		return
 	case 0:
 		c.w.advance(pick(c, 0, time.Second, 7*time.Second, 70*time.Second, 11*time.Minute), func(fx coordinator.Effects) { c.learn(fx) })
 		return
@@ -98,7 +101,7 @@ func (c *commands) request() any {
 	group := pick(c, "g", "g", "h", "")
 	member := pick(c, c.ids...)
 	generation := pick(c, groupOr(c.w.m, group).generation, groupOr(c.w.m, group).generation, -1, int32(c.upTo(4)))
-	switch c.upTo(12) {
+	switch c.upTo(14) {
 	case 0, 1, 2, 3:
 		r := joinOf(group, member)
 		r.Version, r.InstanceID = int16(c.upTo(10)), c.instance()
@@ -131,9 +134,11 @@ func (c *commands) request() any {
 		return r
 	case 9:
 		return c.commit(group, member, generation)
+	case 10, 11:
+		return c.txnCommit(group, member, generation)
 	}
 	return pick[any](c,
-		Fetch{Group: group}, Fetch{Group: group, Topics: []FetchTopic{{Topic: "t", ID: [16]byte{byte(c.upTo(3))}, Partitions: []int32{0, 1}}}},
+		Fetch{Group: group, RequireStable: c.upTo(2) == 0}, Fetch{Group: group, RequireStable: c.upTo(2) == 0, Topics: []FetchTopic{{Topic: "t", ID: [16]byte{byte(c.upTo(3))}, Partitions: []int32{0, 1}}}},
 		Delete{group}, DeleteOffsets{group, []DeleteTopic{{"t", []int32{0, 1}}}}, Describe{Group: group}, List{}, Lags{},
 		Count{}, TopicsDeleted{c.exists(byte(c.upTo(3)))}, nil)
 }
@@ -158,8 +163,26 @@ func (c *commands) commit(group, member string, generation int32) any {
 	return r
 }
 
+func (c *commands) txnCommit(group, member string, generation int32) any {
+	r := kmsg.NewPtrTxnOffsetCommitRequest()
+	r.Version, r.Group, r.MemberID, r.Generation, r.InstanceID = int16(c.upTo(6)), group, member, generation, c.instance()
+	r.ProducerID, r.ProducerEpoch = int64(c.upTo(3)), int16(c.upTo(2))
+	in := TxnCommit{Request: r}
+	for range c.upTo(4) {
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch = int32(c.upTo(3))-1, int64(c.upTo(9))-1, int32(c.upTo(3))-1
+		p.Metadata = pick(c, nil, pointer(string(c.bytes())))
+		r.Topics = append(r.Topics, kmsg.TxnOffsetCommitRequestTopic{
+			Topic: pick(c, "t", "u"), Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{p},
+		})
+		in.TopicIDs = append(in.TopicIDs, [16]byte{byte(c.upTo(3))})
+	}
+	return in
+}
+
 // FuzzApply replays arbitrary records. What is understood must say the same when it is written again, and the machine
-// must work on with it.
+// must work on with it. In a transaction that is committed it must mean the same, and in one that is aborted nothing, unless it is
+// none of those that are written in transactions.
 func FuzzApply(f *testing.F) {
 	g := &group{id: "g", protocolType: "consumer", generation: 2, protocol: "range", leader: "m", since: 5}
 	g.insert(&member{group: g, id: "m", instance: "i", static: true, protocolType: "consumer", sessionMillis: 6000, protocols: []protocol{{"range", metadataOf("t")}}})
@@ -170,12 +193,31 @@ func FuzzApply(f *testing.F) {
 		f.Add(rec.Key, rec.Value)
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		m := New(testOptions())
-		if m.Apply(coordinator.Record{Key: key, Value: value}) != nil {
-			if len(m.groups) > 0 {
+		m, decided := New(testOptions()), [...]*Machine{New(testOptions()), New(testOptions())}
+		rec, by := coordinator.Record{Key: key, Value: value}, coordinator.Producer{ID: 1}
+		err := m.Apply(rec)
+		for i, d := range decided {
+			if pending := d.ApplyPending(by, rec); (pending == nil) != (err == nil) {
+				t.Fatalf("%v, and in a transaction %v", err, pending)
+			}
+			d.Decide(start, by, i == 0)
+			if len(d.open) > 0 {
+				t.Fatal("something is pending behind the end of the transaction")
+			}
+		}
+		if err != nil {
+			if len(m.groups)+len(decided[0].groups)+len(decided[1].groups) > 0 {
 				t.Fatal("a record that is refused leaves something behind")
 			}
 			return
+		}
+		for id, g := range m.groups {
+			if a, b := saidOf(g)+offsetsOf(g), saidOf(groupOr(decided[0], id))+offsetsOf(groupOr(decided[0], id)); a != b {
+				t.Fatalf("group %q is\n%s\nand after a transaction\n%s", id, a, b)
+			}
+			if g.offsets != nil && len(decided[1].groups) > 0 {
+				t.Fatalf("group %q is there after its transaction was aborted", id)
+			}
 		}
 		again := New(testOptions())
 		for id, g := range m.groups {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +28,7 @@ func testOptions() Options {
 //
 //   - The durable part of the machine equals that of a machine that has replayed its log, and of one that has replayed
 //     the log after compaction.
+//   - Its offsets, and those that transactions have yet to decide about, are those that the log means (reference).
 //   - No request is answered twice, or after its machine is gone.
 //   - The parts of the machine that say the same thing twice agree.
 //
@@ -41,7 +41,7 @@ type world struct {
 	opts  Options
 	m     *Machine
 	now   time.Time
-	log   []coordinator.Record
+	ref   *reference        // the log, and what it means
 	fold  *Machine          // has replayed the log, record by record as it grows
 	saved map[string]string // what each group was when its last record was written
 
@@ -50,14 +50,12 @@ type world struct {
 	waiting  map[coordinator.Token]time.Time
 	next     time.Time // the machine's deadline
 	reasons  []string  // of rebalances, since last taken
-	lastKeys map[string]int
-	compared int // records that the log had when it was last compared after compaction
+	compared int       // records that the log had when it was last compared after compaction
 }
 
 func newWorld(t testing.TB, o Options) *world {
 	w := &world{
-		t: t, now: start, saved: map[string]string{}, waiting: map[coordinator.Token]time.Time{},
-		lastKeys: map[string]int{},
+		t: t, now: start, ref: newReference(), saved: map[string]string{}, waiting: map[coordinator.Token]time.Time{},
 	}
 	o.MemberID = func(prefix string) string { w.ids++; return fmt.Sprintf("%s-%d", prefix, w.ids) }
 	o.Rebalancing = func(r Rebalance) {
@@ -78,6 +76,19 @@ func (w *world) do(in Input) (coordinator.Token, coordinator.Effects) {
 	fx := w.m.Handle(w.now, t, in)
 	w.took(fx)
 	return t, fx
+}
+
+// decide has a producer's transaction end: its marker is written, and the machine is told.
+func (w *world) decide(producer int64, commit bool) {
+	w.t.Helper()
+	by := coordinator.Producer{ID: producer}
+	fx := w.m.Decide(w.now, by, commit)
+	if len(fx.Records)+len(fx.Replies)+len(fx.Sends) > 0 { // which a replay would not see again
+		w.t.Fatalf("the end of a transaction has led to %+v", fx)
+	}
+	w.fold.Decide(w.now, by, commit)
+	w.ref.decide(producer, commit)
+	w.took(fx)
 }
 
 // expire lets the machine do what is due.
@@ -118,10 +129,13 @@ func (w *world) took(fx coordinator.Effects) {
 		delete(w.waiting, r.To)
 	}
 	written := map[string]bool{}
+	producer := int64(noProducer)
+	if fx.Producer != nil {
+		producer = fx.Producer.ID
+	}
 	for _, rec := range fx.Records {
-		w.lastKeys[string(rec.Key)] = len(w.log)
-		w.log = append(w.log, coordinator.Record{Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)})
-		if err := w.fold.Apply(rec); err != nil {
+		w.ref.write(coordinator.Record{Key: bytes.Clone(rec.Key), Value: bytes.Clone(rec.Value)}, producer)
+		if err := applyEntry(w.fold, entry{rec: rec, producer: producer}); err != nil {
 			w.t.Fatalf("a record that was written cannot be replayed: %v", err)
 		}
 		key := coordinator.Reader{Left: rec.Key}
@@ -144,9 +158,9 @@ func (w *world) took(fx coordinator.Effects) {
 
 // reload throws the machine away, as after a crash or a failed append, and replays the log.
 func (w *world) reload(compacted bool) coordinator.Effects {
-	log := w.log
+	log := w.ref.log
 	if compacted {
-		log = w.compacted()
+		log = w.ref.compacted()
 	}
 	w.m = w.replay(log)
 	clear(w.waiting)
@@ -155,30 +169,26 @@ func (w *world) reload(compacted bool) coordinator.Effects {
 	return fx
 }
 
-func (w *world) replay(log []coordinator.Record) *Machine {
+func (w *world) replay(log []entry) *Machine {
 	m := New(w.opts)
-	for _, rec := range log {
-		if err := m.Apply(rec); err != nil {
+	for _, e := range log {
+		if err := applyEntry(m, e); err != nil {
 			w.t.Fatalf("replay: %v", err)
 		}
 	}
 	return m
 }
 
-// compacted returns the log with only the last record of each key, and without tombstones.
-func (w *world) compacted() []coordinator.Record {
-	places := make([]int, 0, len(w.lastKeys))
-	for _, i := range w.lastKeys {
-		if w.log[i].Value != nil {
-			places = append(places, i)
-		}
+// applyEntry has a machine replay an entry of a log.
+func applyEntry(m *Machine, e entry) error {
+	switch {
+	case e.marker:
+		m.Decide(start, coordinator.Producer{ID: e.producer}, e.commit)
+		return nil
+	case e.producer != noProducer:
+		return m.ApplyPending(coordinator.Producer{ID: e.producer}, e.rec)
 	}
-	sort.Ints(places)
-	log := make([]coordinator.Record, 0, len(places))
-	for _, i := range places {
-		log = append(log, w.log[i])
-	}
-	return log
+	return m.Apply(e.rec)
 }
 
 // quiet says whether a group is what its record says.
@@ -204,8 +214,13 @@ func madeByCommits(g *group) bool {
 }
 
 func sameOffsets(a, b *group) bool {
+	same := func(a, b *committed) bool { return a == b || a != nil && b != nil && *a == *b }
 	return maps.EqualFunc(a.offsets, b.offsets, func(a, b topicOffsets) bool {
-		return maps.EqualFunc(a, b, func(a, b *committed) bool { return *a == *b })
+		return maps.EqualFunc(a, b, same)
+	}) && maps.EqualFunc(a.undecided, b.undecided, func(a, b topicPending) bool {
+		return maps.EqualFunc(a, b, func(a, b []pendingOffset) bool {
+			return slices.EqualFunc(a, b, func(a, b pendingOffset) bool { return a.producer == b.producer && same(a.c, b.c) })
+		})
 	})
 }
 
@@ -217,6 +232,13 @@ func offsetsOf(g *group) string {
 			fmt.Fprintf(&b, "\n  %s/%d=%+v", topic, p, *g.offset(topic, p))
 		}
 	}
+	for _, topic := range sortedKeys(g.undecided) {
+		for _, p := range sortedKeys(g.undecided[topic]) {
+			for _, o := range g.undecided[topic][p] {
+				fmt.Fprintf(&b, "\n  %s/%d=%+v pending of producer %d", topic, p, o.c, o.producer)
+			}
+		}
+	}
 	return b.String()
 }
 
@@ -224,9 +246,12 @@ func offsetsOf(g *group) string {
 func (w *world) check() {
 	w.t.Helper()
 	w.compare("replay", w.fold)
-	if len(w.log) > w.compared { // else neither changed
-		w.compared = len(w.log)
-		w.compare("replay after compaction", w.replay(w.compacted()))
+	if len(w.ref.log) > w.compared { // else neither changed
+		w.compared = len(w.ref.log)
+		w.compare("replay after compaction", w.replay(w.ref.compacted()))
+	}
+	if err := w.ref.holds(w.m); err != nil {
+		w.t.Fatal(err)
 	}
 	timers := map[*timer]bool{}
 	for t := range w.m.timers.All() {
@@ -339,5 +364,6 @@ func (g *group) consistent(set map[*timer]bool) error {
 	claim(g.state != Empty || len(g.members) == 0, "it has members")
 	claim(len(g.members) > 0 || g.state == Empty || g.state == PreparingRebalance, "it has no members")
 	claim(g.offsets == nil || len(g.offsets) > 0, "it keeps an empty map of offsets")
+	claim(g.undecided == nil || len(g.undecided) > 0, "it keeps an empty map of pending offsets")
 	return errors.Join(errs...)
 }

@@ -40,7 +40,8 @@ type Machine struct {
 	opts   Options
 	groups map[string]*group
 	// open are the places in which producers have offsets that their transactions have yet to decide about.
-	open   map[int64][]pendingPlace
+	open   map[int64]map[pendingPlace]struct{}
+	loaded bool // the replay is over
 	timers coordinator.Timers[expirer]
 	began  time.Time // what timers count from
 
@@ -58,7 +59,7 @@ var (
 
 // New returns an empty machine.
 func New(o Options) *Machine {
-	return &Machine{opts: o, groups: map[string]*group{}, open: map[int64][]pendingPlace{}}
+	return &Machine{opts: o, groups: map[string]*group{}, open: map[int64]map[pendingPlace]struct{}{}}
 }
 
 // Handle implements coordinator.Machine.
@@ -123,6 +124,7 @@ func (m *Machine) Expire(now time.Time) coordinator.Effects {
 // Loaded implements coordinator.Machine.
 func (m *Machine) Loaded(now time.Time) coordinator.Effects {
 	m.begin(now)
+	m.loaded = true
 	for _, id := range m.groupIDs() {
 		g := m.groups[id]
 		for _, mb := range g.members {

@@ -21,8 +21,14 @@ type committed struct {
 // offset returns a committed offset; nil if there is none.
 func (g *group) offset(topic string, partition int32) *committed { return g.offsets[topic][partition] }
 
-// put stores a committed offset. Those of transactions that were written before it are not to come after it.
+// put stores an offset that is committed now. What was written before it in transactions is not to come after it.
 func (g *group) put(topic string, partition int32, c *committed) {
+	g.store(topic, partition, c)
+	supersede(g.undecided[topic][partition])
+}
+
+// store stores a committed offset.
+func (g *group) store(topic string, partition int32, c *committed) {
 	if g.offsets == nil {
 		g.offsets = map[string]topicOffsets{}
 	}
@@ -32,12 +38,10 @@ func (g *group) put(topic string, partition int32, c *committed) {
 		g.offsets[topic] = ps
 	}
 	ps[partition] = c
-	g.supersede(topic, partition)
 }
 
-// drop removes a committed offset, and what is undecided about it.
+// drop removes a committed offset.
 func (g *group) drop(topic string, partition int32) {
-	g.forget(topic, partition)
 	ps := g.offsets[topic]
 	delete(ps, partition)
 	if len(ps) == 0 {

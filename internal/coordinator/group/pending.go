@@ -22,13 +22,36 @@ type pendingPlace struct {
 	partition    int32
 }
 
+// pend stores a pending offset.
+func (m *Machine) pend(g *group, topic string, partition int32, p pendingOffset) {
+	places := m.open[p.producer]
+	if places == nil {
+		places = map[pendingPlace]struct{}{}
+		m.open[p.producer] = places
+	}
+	places[pendingPlace{g.id, topic, partition}] = struct{}{}
+	g.pend(topic, partition, p)
+}
+
+// drop removes a committed offset, and with it what is pending there: it comes to nothing, whatever is decided.
+func (m *Machine) drop(g *group, topic string, partition int32) {
+	for _, p := range g.undecided[topic][partition] {
+		places := m.open[p.producer]
+		if delete(places, pendingPlace{g.id, topic, partition}); len(places) == 0 {
+			delete(m.open, p.producer)
+		}
+	}
+	g.forget(topic, partition)
+	g.drop(topic, partition)
+}
+
 // isUndecided says whether a transaction may be about to change the offset of a partition.
 func (g *group) isUndecided(topic string, partition int32) bool {
 	return len(g.undecided[topic][partition]) > 0
 }
 
-// pend stores a pending offset of a producer, and says whether it had none there before.
-func (g *group) pend(topic string, partition int32, p pendingOffset) (first bool) {
+// pend stores a pending offset of a producer, in the place of an earlier one.
+func (g *group) pend(topic string, partition int32, p pendingOffset) {
 	if g.undecided == nil {
 		g.undecided = map[string]topicPending{}
 	}
@@ -38,38 +61,29 @@ func (g *group) pend(topic string, partition int32, p pendingOffset) (first bool
 		g.undecided[topic] = ps
 	}
 	others := slices.DeleteFunc(ps[partition], func(o pendingOffset) bool { return o.producer == p.producer })
-	first = len(others) == len(ps[partition])
 	ps[partition] = append(others, p)
-	return first
 }
 
-// supersede has what is pending for a partition come to nothing, whatever is decided.
-func (g *group) supersede(topic string, partition int32) {
-	ps := g.undecided[topic][partition]
+// supersede has pending offsets come to nothing, whatever is decided.
+func supersede(ps []pendingOffset) {
 	for i := range ps {
 		ps[i].c = nil
 	}
 }
 
-// decide takes out a producer's pending offset. With commit it holds from now on, unless something that was written later does,
-// and those that were written before it never will.
+// decide takes out the pending offset that a producer has there. With commit it holds from now on, unless something that was
+// written later does, and those that were written before it never will.
 func (g *group) decide(topic string, partition int32, producer int64, commit bool) {
 	ps := g.undecided[topic][partition]
 	i := slices.IndexFunc(ps, func(p pendingOffset) bool { return p.producer == producer })
-	if i < 0 {
-		return // a tombstone took it
+	if c := ps[i].c; commit && c != nil {
+		g.store(topic, partition, c)
+		supersede(ps[:i])
 	}
-	c := ps[i].c
-	later := slices.Clone(ps[i+1:])
-	rest := slices.Delete(ps, i, i+1)
-	if commit && c != nil {
-		g.put(topic, partition, c)
-		rest = append(rest[:i], later...)
-	}
-	if len(rest) == 0 {
-		g.forget(topic, partition)
+	if ps = slices.Delete(ps, i, i+1); len(ps) > 0 {
+		g.undecided[topic][partition] = ps
 	} else {
-		g.undecided[topic][partition] = rest
+		g.forget(topic, partition)
 	}
 }
 
@@ -83,6 +97,14 @@ func (g *group) forget(topic string, partition int32) {
 	if len(g.undecided) == 0 {
 		g.undecided = nil
 	}
+}
+
+// meant says whether an offset is committed or pending for a partition that was meant for such a topic.
+func (g *group) meant(topic string, partition int32, such func(topicID [16]byte) bool) bool {
+	if c := g.offset(topic, partition); c != nil && such(c.topicID) {
+		return true
+	}
+	return slices.ContainsFunc(g.undecided[topic][partition], func(p pendingOffset) bool { return p.c != nil && such(p.c.topicID) })
 }
 
 // eachPartition calls f with each partition for which an offset is committed or pending, in order. F may drop it.

@@ -86,6 +86,12 @@ func (l *lines) showReply(r coordinator.Reply) {
 				l.addf("%s commit %s/%d: %s", head, t.Topic, p.Partition, errorName(p.ErrorCode))
 			}
 		}
+	case *kmsg.TxnOffsetCommitResponse:
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				l.addf("%s txn-commit %s/%d: %s", head, t.Topic, p.Partition, errorName(p.ErrorCode))
+			}
+		}
 	case *kmsg.OffsetFetchResponseGroup:
 		l.showFetched(head, m)
 	default:
@@ -205,8 +211,26 @@ func must(err error) {
 	}
 }
 
+// showEntry shows what stands at an offset of a log.
+func (l *lines) showEntry(e entry) {
+	switch {
+	case e.marker && e.commit:
+		l.addf("+ transaction of producer %d is committed", e.producer)
+	case e.marker:
+		l.addf("+ transaction of producer %d is aborted", e.producer)
+	case e.producer != noProducer:
+		l.addf("+ in the transaction of producer %d:", e.producer)
+		fallthrough
+	default:
+		l.showRecord(e.rec)
+	}
+}
+
 // showEffects shows what a command led to.
 func (l *lines) showEffects(fx coordinator.Effects) {
+	if p := fx.Producer; p != nil {
+		l.addf("+ in the transaction of producer %d, epoch %d:", p.ID, p.Epoch)
+	}
 	for _, r := range fx.Records {
 		l.showRecord(r)
 	}

@@ -30,7 +30,7 @@ func (m *Machine) applyOffset(key *coordinator.Reader, value []byte) error {
 	g := m.groups[id]
 	if value == nil {
 		if g != nil {
-			g.drop(topic, partition)
+			m.drop(g, topic, partition)
 			if g.madeByCommits() {
 				m.bury(g)
 			}
@@ -89,11 +89,11 @@ func (m *Machine) applyGroup(key *coordinator.Reader, value []byte) error {
 	before := m.groups[id]
 	g := &group{id: id, since: noTime}
 	if before != nil {
-		g.offsets = before.offsets
+		g.offsets, g.undecided = before.offsets, before.undecided
 	}
 	if value == nil {
 		delete(m.groups, id)
-		if len(g.offsets) > 0 { // they have tombstones of their own
+		if len(g.offsets)+len(g.undecided) > 0 { // they have tombstones of their own
 			m.groups[id] = g
 		}
 		return nil

@@ -53,9 +53,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "beat": // a member sends heartbeats for a while
 		s.beat(&out)
 	case "log":
-		for _, r := range s.world.log {
-			out.showRecord(r)
+		for _, e := range s.ref.log {
+			out.showEntry(e)
 		}
+	case "end": // a producer's transaction
+		s.decide(int64(s.number("producer", 1)), s.d.HasArg("commit"))
 	default:
 		token, fx := s.do(Input{Client: Client{ID: s.str("client", "c"), Host: s.str("host", "/h")}, Request: s.request()})
 		out.showEffects(fx)
@@ -177,6 +179,8 @@ func (s *script) request() any {
 		return s.leaveRequest(group)
 	case "commit":
 		return s.commitRequest(group)
+	case "txn-commit":
+		return s.txnCommit(group)
 	case "fetch":
 		return s.fetchRequest(group)
 	case "delete":
@@ -272,17 +276,48 @@ func (s *script) commitRequest(group string) any {
 	if s.d.HasArg("retention") {
 		r.RetentionTimeMillis = s.duration("retention", "").Milliseconds()
 	}
-	for _, o := range s.list("offsets") {
-		topic, p, offset := parseOffset(o)
-		name, id, _ := strings.Cut(topic, "#")
+	for _, o := range s.offsetsArg() {
 		rp := kmsg.NewOffsetCommitRequestTopicPartition()
-		rp.Partition, rp.Offset, rp.Metadata = p, offset, s.maybe("metadata")
-		rp.LeaderEpoch = int32(s.number("epoch", -1))
+		rp.Partition, rp.Offset, rp.Metadata, rp.LeaderEpoch = o.partition, o.offset, s.maybe("metadata"), int32(s.number("epoch", -1))
 		r.Topics = append(r.Topics, kmsg.OffsetCommitRequestTopic{
-			Topic: name, TopicID: topicID(id), Partitions: []kmsg.OffsetCommitRequestTopicPartition{rp},
+			Topic: o.topic, TopicID: o.topicID, Partitions: []kmsg.OffsetCommitRequestTopicPartition{rp},
 		})
 	}
 	return r
+}
+
+func (s *script) txnCommit(group string) any {
+	r := kmsg.NewPtrTxnOffsetCommitRequest()
+	r.Version, r.Group, r.MemberID = int16(s.number("v", 5)), group, s.str("member", "")
+	r.Generation, r.InstanceID = int32(s.number("generation", -1)), s.maybe("instance")
+	r.ProducerID, r.ProducerEpoch = int64(s.number("producer", 1)), int16(s.number("producer-epoch", 0))
+	c := TxnCommit{Request: r}
+	for _, o := range s.offsetsArg() {
+		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		rp.Partition, rp.Offset, rp.Metadata, rp.LeaderEpoch = o.partition, o.offset, s.maybe("metadata"), int32(s.number("epoch", -1))
+		r.Topics = append(r.Topics, kmsg.TxnOffsetCommitRequestTopic{
+			Topic: o.topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp},
+		})
+		c.TopicIDs = append(c.TopicIDs, o.topicID)
+	}
+	return c
+}
+
+// offsetArg is an offset that a script has committed.
+type offsetArg struct {
+	topic     string
+	topicID   [16]byte
+	partition int32
+	offset    int64
+}
+
+func (s *script) offsetsArg() (offsets []offsetArg) {
+	for _, arg := range s.list("offsets") {
+		topic, p, offset := parseOffset(arg)
+		name, id, _ := strings.Cut(topic, "#")
+		offsets = append(offsets, offsetArg{name, topicID(id), p, offset})
+	}
+	return offsets
 }
 
 func (s *script) fetchRequest(group string) any {

@@ -22,7 +22,8 @@ const (
 //
 //   - All that world checks, after every command.
 //   - In one generation no partition is given to two members, and everybody is given what that generation's leader said.
-//   - No committed offset is lost or goes back.
+//   - No committed offset is lost or goes back. Half of the consumers commit in transactions, and find that all of one
+//     holds or nothing (what is read, and where reading goes on, is of one transaction).
 //   - Every request is answered, once, within the longest rebalance timeout.
 //   - When the trouble ends, every group comes to rest, and each of its partitions has exactly one owner.
 func TestSimulation(t *testing.T) {
@@ -52,6 +53,9 @@ type simulation struct {
 	said    map[string]map[string]string // by generation and owner, the assignment as the leader gave it
 	given   map[string]map[int32]string  // by generation and partition, the owner
 	offsets map[place]int64
+
+	transactions map[int64]transaction // those that are open, by producer
+	calm         bool                  // nothing crashes any more
 }
 
 // place is what an offset is committed for.
@@ -70,7 +74,7 @@ func newSimulation(t testing.TB, seed uint64) *simulation {
 	o := testOptions()
 	s := &simulation{
 		rng: rand.New(rand.NewPCG(seed, 1)), asked: map[coordinator.Token]asked{}, said: map[string]map[string]string{},
-		given: map[string]map[int32]string{}, offsets: map[place]int64{},
+		given: map[string]map[int32]string{}, offsets: map[place]int64{}, transactions: map[int64]transaction{},
 	}
 	if seed%3 == 1 {
 		o.InitialRebalanceDelay = 3 * time.Second
@@ -117,6 +121,8 @@ func (s *simulation) trouble(c *client) {
 		n := *c
 		n.memberID, n.generation, n.phase, n.owned, n.position = "", -1, joining, nil, map[int32]int64{}
 		n.token, n.answer, n.lost, n.leads = 0, nil, false, nil
+		n.producer.sent = nil
+		s.end(n.producer.id, false) // as InitProducerId does
 		s.clients = append(s.clients, &n)
 	case 3: // it hangs
 		c.sleepUntil = s.w.now.Add(time.Duration(s.rng.IntN(30)) * time.Second)
@@ -126,10 +132,7 @@ func (s *simulation) trouble(c *client) {
 		}
 	case 6: // it joins again for a reason of its own
 		if c.phase == working {
-			c.phase = joining
-			if !c.cooperative {
-				c.owned = nil
-			}
+			c.rejoin()
 		}
 	case 7: // an administrator looks on
 		s.send(nil, Describe{Group: c.group, Version: 6})
@@ -150,7 +153,7 @@ func (s *simulation) send(c *client, req any) {
 	if c != nil {
 		in.Client.ID = c.name
 	}
-	if s.rng.IntN(400) == 0 {
+	if !s.calm && s.rng.IntN(400) == 0 {
 		s.crash(func(compacted bool) coordinator.Effects {
 			s.w.m.Handle(s.w.now, s.w.token+1, in)
 			return s.w.reload(compacted)
@@ -186,6 +189,7 @@ func (s *simulation) crash(reload func(compacted bool) coordinator.Effects) {
 // tick lets time pass.
 func (s *simulation) tick(d time.Duration) {
 	s.w.advance(d, s.deliver)
+	s.abortOld(false)
 	for t, at := range s.w.waiting {
 		if waits := s.w.now.Sub(at); waits > longestWait {
 			s.w.t.Fatalf("request #%d, a %T, has waited for %v", t, s.asked[t].req, waits)
@@ -290,8 +294,16 @@ func (s *simulation) fetch(group string, p int32) int64 {
 	return max(resp.Topics[0].Partitions[0].Offset, 0)
 }
 
+// stable returns a committed offset, 0 for none, unless a transaction may be about to change it.
+func (s *simulation) stable(group string, p int32) (offset int64, ok bool) {
+	resp := s.w.m.fetch(Fetch{Group: group, RequireStable: true, Topics: []FetchTopic{{Topic: topic, Partitions: []int32{p}}}})
+	answer := resp.Topics[0].Partitions[0]
+	return max(answer.Offset, 0), answer.ErrorCode == 0
+}
+
 // settle ends all trouble, and waits for all groups to come to rest.
 func (s *simulation) settle() {
+	s.calm = true
 	for _, c := range s.clients {
 		c.sleepUntil = time.Time{}
 	}
@@ -300,6 +312,10 @@ func (s *simulation) settle() {
 			c.act()
 		}
 		s.tick(500 * time.Millisecond)
+	}
+	s.abortOld(true)
+	if len(s.w.m.open) > 0 {
+		s.w.t.Errorf("%d producers have something pending, and no transaction is open", len(s.w.m.open))
 	}
 	s.clients = slices.DeleteFunc(s.clients, func(c *client) bool { return c.dead })
 	for n := range groupsInSimulation {

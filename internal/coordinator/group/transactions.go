@@ -64,8 +64,8 @@ func (m *Machine) commitPending(t coordinator.Token, req TxnCommit) {
 // have not synced yet may commit, since the transaction's end is what counts; requests of older versions say nothing of who
 // they are for (Kafka's ClassicGroup.validateOffsetCommit).
 func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (*group, *kerr.Error) {
-	if tooLong(req.Group) {
-		return nil, kerr.InvalidGroupID
+	if err := checkGroupID(req.Group); err != nil {
+		return nil, err
 	}
 	g := m.groups[req.Group]
 	switch {
@@ -83,13 +83,6 @@ func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (*group, *ker
 		return nil, kerr.IllegalGeneration
 	}
 	return g, nil
-}
-
-// pend stores a pending offset.
-func (m *Machine) pend(g *group, topic string, partition int32, p pendingOffset) {
-	if g.pend(topic, partition, p) {
-		m.open[p.producer] = append(m.open[p.producer], pendingPlace{g.id, topic, partition})
-	}
 }
 
 // ApplyPending implements coordinator.Transactional.
@@ -115,16 +108,13 @@ func (m *Machine) ApplyPending(p coordinator.Producer, rec coordinator.Record) e
 }
 
 // Decide implements coordinator.Transactional: what the producer's transaction has committed holds, or is gone. A group that
-// nothing else has made goes with it.
+// nothing else has made, and that is left with nothing, goes at once in a replay, and else with the next sweep.
 func (m *Machine) Decide(now time.Time, p coordinator.Producer, commit bool) coordinator.Effects {
 	m.begin(now)
-	for _, at := range m.open[p.ID] {
+	for at := range m.open[p.ID] {
 		g := m.groups[at.group]
-		if g == nil {
-			continue
-		}
 		g.decide(at.topic, at.partition, p.ID, commit)
-		if g.madeByCommits() {
+		if !m.loaded && g.madeByCommits() {
 			m.bury(g)
 		}
 	}

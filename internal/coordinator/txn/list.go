@@ -112,6 +112,16 @@ type Counts struct {
 	Oldest  int64
 }
 
+// Add adds the figures of another shard.
+func (c *Counts) Add(o Counts) {
+	for state, n := range o.ByState {
+		c.ByState[state] += n
+	}
+	if o.Oldest > 0 && (c.Oldest == 0 || o.Oldest < c.Oldest) {
+		c.Oldest = o.Oldest
+	}
+}
+
 // count handles Count.
 func (m *Machine) count() Counts {
 	c := Counts{ByState: map[State]int{}}

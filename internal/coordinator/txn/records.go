@@ -11,6 +11,10 @@ import (
 // keyVersion is the version of the keys of __transaction_state, and the type of its records.
 const keyVersion = 0
 
+// taggedVersion is the transaction.version from which on records have room for what the protocol of version 2 needs. Clients
+// may speak it with 1 too, as they do for a moment when it is lowered from 2.
+const taggedVersion = 1
+
 // record returns the record that says what a transactional id has become. The version of the value is 1 with a
 // transaction.version above 0 (Kafka's TransactionLog).
 func (t *transaction) record(feature int16) coordinator.Record {
@@ -19,7 +23,7 @@ func (t *transaction) record(feature int16) coordinator.Record {
 		LastUpdateTimestamp: t.updated, StartTimestamp: t.start,
 		PreviousProducerID: t.previousID, NextProducerID: t.nextID, ClientTransactionVersion: t.version, NextProducerEpoch: -1,
 	}
-	if feature > 0 {
+	if feature >= taggedVersion {
 		v.Version = 1
 	}
 	if t.state != Empty {
