@@ -64,7 +64,7 @@ func TestTransactionChaos(t *testing.T) {
 			topics := m.run(t)
 			f := m.faults(topics, orLong(300*time.Millisecond, 3*time.Second))
 			begun, last := time.Now(), time.Now()
-			for f.kills < 3 || time.Since(begun) < orLong(15*time.Second, 30*time.Minute) {
+			for f.kills < 3 || time.Since(begun) < orLong(10*time.Second, 30*time.Minute) {
 				m.awaitAcks(t, 1+f.rng.Int64N(orLong[int64](400, 2000)))
 				what := f.strike(allFaults())
 				if time.Since(last) > time.Minute {

@@ -40,11 +40,18 @@ func newMill(b *broker, rng *rand.Rand) *mill {
 	}
 }
 
-// trouble notes what a client was told. There is always reason for most of it, while the broker comes and goes; but a
-// coordinator never has to say that it does not know.
+// unreasonable is what a sound broker never tells a client that keeps to the protocol: there is always reason to be fenced, or
+// not to be answered, while the broker comes and goes.
+var unreasonable = []*kerr.Error{
+	kerr.UnknownServerError, kerr.InvalidTxnState, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping,
+}
+
+// trouble notes what a client was told.
 func (m *mill) trouble(what string, err error) {
-	if errors.Is(err, kerr.UnknownServerError) {
-		m.complain("%s: %v", what, err)
+	for _, never := range unreasonable {
+		if errors.Is(err, never) {
+			m.complain("%s: %v", what, err)
+		}
 	}
 	m.lock.Lock()
 	defer m.lock.Unlock()

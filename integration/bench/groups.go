@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -117,36 +116,18 @@ func measureCommits(ctx context.Context, s stage, t *table) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	var took [committers][]time.Duration
-	cpu, begun := b.cpu(), time.Now()
-	var all errgroup.Group
-	for i := range committers {
-		all.Go(func() error {
-			w, err := dial(b.Addr)
-			if err != nil {
-				return err
-			}
-			defer w.close()
-			frame := encode(commitRequest(fmt.Sprintf("group-%d", i), "", -1, int32(i%topicParts)))
-			for last := time.Now(); last.Sub(begun) < commitTime && ctx.Err() == nil; {
-				if err := w.commit(frame); err != nil {
-					return err
-				}
-				now := time.Now()
-				took[i] = append(took[i], now.Sub(last))
-				last = now
-			}
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil {
+	got, err := b.repeat(ctx, committers, commitTime, func(i int) (func() error, func(), error) {
+		w, err := dial(b.Addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		frame := encode(commitRequest(fmt.Sprintf("group-%d", i), "", -1, int32(i%topicParts)))
+		return func() error { return w.commit(frame) }, w.close, nil
+	})
+	if err != nil {
 		return err
 	}
-	waits := slices.Concat(took[:]...)
-	n := float64(len(waits))
-	t.atLeast(fmt.Sprintf("offset commits from %d groups, one in flight each", committers), n/time.Since(begun).Seconds(), 10_000, "a second")
-	t.tellWaits(waits)
-	t.tell("  the same: the broker's CPU", (b.cpu()-cpu)/n*1e6, "µs each")
+	got.tell(t, fmt.Sprintf("offset commits from %d groups, one in flight each", committers), 10_000)
 	return nil
 }
 

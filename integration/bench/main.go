@@ -49,8 +49,9 @@ func benchmarks() []benchmark {
 		{"commits", measureCommits},
 		{"members", measureMembers},
 		{"groups", measureGroups},
-		{"compaction", measureCompaction},
 		{"transactions", measureTransactions},
+		{"isolation", measureIsolation},
+		{"compaction", measureCompaction},
 		{"clients", measureClients},
 		{"kafka", measureKafka},
 	}

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,175 +14,218 @@ import (
 )
 
 const (
-	transactors     = 16 // producers with transactional ids
-	transactTime    = 10 * time.Second
-	isolatedRecords = 400_000 // that are read at each isolation level
-	isolatedSize    = 100     // bytes of each
-	isolatedPasses  = 5       // over all of them at each level
+	transactors     = 16 // producers, each with a transactional id and a partition
+	transactionTime = 10 * time.Second
+	isolationLoad   = 4 // transactors that go on while others read
+	isolationParts  = 4
+	isolationRuns   = 5 // of each reader; the fastest counts
 )
 
-// measureTransactions has producers write small transactions at default durability, and looks at what committed data costs those
-// who read, while such producers go on.
+// transactor is a producer that writes small transactions, one record each.
+type transactor struct {
+	cl        *kgo.Client
+	partition int32
+	value     []byte
+}
+
+func newTransactor(addr, id string, partition int32) (*transactor, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID(id), kgo.DefaultProduceTopic(topicName),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	return &transactor{cl, partition, make([]byte, 100)}, err
+}
+
+// transact writes records in one transaction and ends it.
+func (tr *transactor) transact(ctx context.Context, records int, commit kgo.TransactionEndTry) error {
+	if err := tr.cl.BeginTransaction(); err != nil {
+		return err
+	}
+	var failed atomic.Pointer[error]
+	for range records {
+		tr.cl.Produce(ctx, &kgo.Record{Partition: tr.partition, Value: tr.value}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	if err := tr.cl.Flush(ctx); err != nil {
+		return err
+	}
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return tr.cl.EndTransaction(ctx, commit)
+}
+
+// transactionBroker starts a broker that has a topic, and one transactional id, so that its coordinator is there.
+func (s stage) transactionBroker(ctx context.Context, partitions int32, overrides ...string) (*broker, error) {
+	b, err := s.start(ctx, overrides...)
+	if err != nil {
+		return nil, err
+	}
+	err = b.withTopic(partitions)
+	var first *transactor
+	if err == nil {
+		first, err = newTransactor(b.Addr, "first", 0)
+	}
+	if err == nil {
+		err = first.transact(ctx, 1, kgo.TryAbort)
+		first.cl.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.Stop())
+	}
+	return b, nil
+}
+
+// measureTransactions has producers write small transactions at default durability.
 func measureTransactions(ctx context.Context, s stage, t *table) (err error) {
-	b, err := s.groupBroker(ctx)
+	b, err := s.transactionBroker(ctx, transactors)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	cpu, begun := b.cpu(), time.Now()
-	waits, err := transactFor(ctx, b.Addr, transactTime)
+	got, err := b.repeat(ctx, transactors, transactionTime, b.transacting(ctx))
 	if err != nil {
 		return err
 	}
-	n := float64(len(waits))
-	t.atLeast(fmt.Sprintf("transactions of one record from %d producers", transactors), n/time.Since(begun).Seconds(), 1000, "a second")
-	t.tellWaits(waits)
-	t.tell("  the same: the broker's CPU", (b.cpu()-cpu)/n*1e6, "µs each")
-	return measureIsolation(ctx, b, t)
+	got.tell(t, fmt.Sprintf("transactions of one record by %d producers", transactors), 1000)
+	return nil
 }
 
-// tellWaits adds the middle and the end of some waits.
-func (t *table) tellWaits(waits []time.Duration) {
-	slices.Sort(waits)
-	t.tell("  the same: median", waits[len(waits)/2].Seconds()*1e3, "ms")
-	t.tell("  the same: 99th percentile", waits[len(waits)*99/100].Seconds()*1e3, "ms")
+// transacting is what transactors repeat.
+func (b *broker) transacting(ctx context.Context) func(worker int) (func() error, func(), error) {
+	return func(i int) (func() error, func(), error) {
+		tr, err := newTransactor(b.Addr, fmt.Sprint("producer-", i), int32(i))
+		if err != nil {
+			return nil, nil, err
+		}
+		return func() error { return tr.transact(ctx, 1, kgo.TryCommit) }, tr.cl.Close, nil
+	}
 }
 
-// transactFor has producers write transactions of one record, one after the other, for a time, and returns how long each took.
-func transactFor(ctx context.Context, addr string, d time.Duration) ([]time.Duration, error) {
-	var took [transactors][]time.Duration
-	begun := time.Now()
-	var all errgroup.Group
-	for i := range transactors {
-		all.Go(func() error {
-			cl, err := transactor(addr, fmt.Sprintf("tx-%d", i))
+// measureIsolation has a topic read of which a tenth is aborted, by who wants all and by who wants what is committed, while
+// others write transactions.
+func measureIsolation(ctx context.Context, s stage, t *table) (err error) {
+	b, err := s.transactionBroker(ctx, isolationParts, unsynced)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Stop()) }()
+	all, committed, err := b.fillTransactions(ctx)
+	if err != nil {
+		return err
+	}
+	readers := []*isolationReader{
+		{level: kgo.ReadUncommitted(), records: all}, {level: kgo.ReadCommitted(), records: committed},
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var others errgroup.Group
+	others.Go(func() error { return b.disturb(ctx) })
+	for range isolationRuns {
+		for _, r := range readers {
+			if err = r.run(ctx, b); err != nil {
+				break
+			}
+		}
+	}
+	stop()
+	if err := errors.Join(err, others.Wait()); err != nil {
+		return err
+	}
+	for i, what := range []string{"reading all, while others write transactions", "the same, only what is committed"} {
+		t.tell(what, float64(all)*isolationValue/(1<<20)/readers[i].best.Seconds(), "MiB/s of the log")
+	}
+	t.atMost("  its time, of the time for all", readers[1].best.Seconds()/readers[0].best.Seconds(), 1.1, "")
+	return nil
+}
+
+// Of what is read, the value of a record, the records of a transaction, and the transactions of a partition.
+const (
+	isolationValue        = 1 << 10
+	isolationRecords      = 200
+	isolationTransactions = 300
+)
+
+// fillTransactions writes what is to be read, every tenth transaction to be aborted, and returns how many records there are, and
+// how many are committed.
+func (b *broker) fillTransactions(ctx context.Context) (all, committed int, err error) {
+	var group errgroup.Group
+	for p := range int32(isolationParts) {
+		group.Go(func() error {
+			tr, err := newTransactor(b.Addr, fmt.Sprint("filler-", p), p)
 			if err != nil {
 				return err
 			}
-			defer cl.Close()
-			for last := time.Now(); last.Sub(begun) < d && ctx.Err() == nil; {
-				if err := transact(ctx, cl, kgo.TryCommit, &kgo.Record{Topic: topicName, Partition: int32(i % topicParts), Value: []byte("v")}); err != nil {
+			defer tr.cl.Close()
+			tr.value = make([]byte, isolationValue)
+			for i := range isolationTransactions {
+				if err := tr.transact(ctx, isolationRecords, kgo.TransactionEndTry(i%10 != 0)); err != nil {
 					return err
 				}
-				now := time.Now()
-				took[i] = append(took[i], now.Sub(last))
-				last = now
 			}
 			return nil
 		})
 	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	return slices.Concat(took[:]...), ctx.Err()
+	all = isolationParts * isolationTransactions * isolationRecords
+	return all, all / 10 * 9, group.Wait()
 }
 
-func transactor(addr, id string) (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
-}
-
-// transact writes records in one transaction.
-func transact(ctx context.Context, cl *kgo.Client, end kgo.TransactionEndTry, records ...*kgo.Record) error {
-	if err := cl.BeginTransaction(); err != nil {
-		return err
-	}
-	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return err
-	}
-	return cl.EndTransaction(ctx, end)
-}
-
-// measureIsolation has a topic full of transactions, one in ten aborted, read from the start at either isolation level, in turns.
-func measureIsolation(ctx context.Context, b *broker, t *table) error {
-	const topic = "isolated"
-	w, err := dial(b.Addr)
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	if err := w.createTopic(topic, 1, nil); err != nil {
-		return err
-	}
-	if err := fillIsolated(ctx, b.Addr, topic); err != nil {
-		return err
-	}
-	load, end := context.WithCancel(ctx)
-	defer end()
-	var busy errgroup.Group
-	busy.Go(func() error {
-		_, err := transactFor(load, b.Addr, patience)
-		if load.Err() != nil {
-			return nil // it was told to end
-		}
-		return err
-	})
-	var committed, uncommitted []time.Duration
-	for range isolatedPasses {
-		for _, pass := range []struct {
-			level kgo.IsolationLevel
-			took  *[]time.Duration
-		}{{kgo.ReadUncommitted(), &uncommitted}, {kgo.ReadCommitted(), &committed}} {
-			took, err := readIsolated(ctx, b.Addr, topic, pass.level)
+// disturb writes small transactions into the same topic until it is to end, at no great rate, so that most of the processor is
+// left for what is measured.
+func (b *broker) disturb(ctx context.Context) error {
+	var group errgroup.Group
+	for i := range isolationLoad {
+		group.Go(func() error {
+			tr, err := newTransactor(b.Addr, fmt.Sprint("other-", i), int32(i%isolationParts))
 			if err != nil {
 				return err
 			}
-			*pass.took = append(*pass.took, took)
-		}
+			defer tr.cl.Close()
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(20 * time.Millisecond):
+				}
+				if err := tr.transact(context.WithoutCancel(ctx), 1, kgo.TryCommit); err != nil {
+					return err
+				}
+			}
+		})
 	}
-	end()
-	if err := busy.Wait(); err != nil {
-		return err
-	}
-	slices.Sort(committed)
-	slices.Sort(uncommitted)
-	middle := isolatedPasses / 2
-	t.atMost("reading committed data under load, against all data", committed[middle].Seconds()/uncommitted[middle].Seconds(), 1.10, "times as long")
-	return nil
+	return group.Wait()
 }
 
-// fillIsolated writes transactions of a hundred records.
-func fillIsolated(ctx context.Context, addr, topic string) error {
-	const each = 100
-	cl, err := transactor(addr, "filler")
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	value := make([]byte, isolatedSize)
-	for n := range isolatedRecords / each {
-		records := make([]*kgo.Record, each)
-		for i := range records {
-			records[i] = &kgo.Record{Topic: topic, Value: value}
-		}
-		if err := transact(ctx, cl, kgo.TransactionEndTry(n%10 > 0), records...); err != nil {
-			return err
-		}
-	}
-	return nil
+// isolationReader reads the topic from its beginning.
+type isolationReader struct {
+	level   kgo.IsolationLevel
+	records int
+	best    time.Duration // of its runs
 }
 
-// readIsolated reads a topic from its start until all its records have come that the level shows.
-func readIsolated(ctx context.Context, addr, topic string, level kgo.IsolationLevel) (time.Duration, error) {
-	want := isolatedRecords
-	if level == kgo.ReadCommitted() {
-		want -= isolatedRecords / 10
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%d records are not read within %v", want, patience))
+// run reads until all the records have come that there were at first.
+func (r *isolationReader) run(ctx context.Context, b *broker) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%d records are not read within %v", r.records, patience))
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(level),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	began := time.Now()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.ConsumeTopics(topicName), kgo.FetchIsolationLevel(r.level))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer cl.Close()
-	begun := time.Now()
-	for n := 0; n < want; {
+	for n := 0; n < r.records; {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return 0, fmt.Errorf("%d records are read: %w", n, err)
+			return errors.Join(err, context.Cause(ctx))
 		}
-		n += fetches.NumRecords()
+		fetches.EachRecord(func(rec *kgo.Record) {
+			if len(rec.Value) == isolationValue {
+				n++
+			}
+		})
 	}
-	return time.Since(begun), nil
+	if took := time.Since(began); r.best == 0 || took < r.best {
+		r.best = took
+	}
+	return nil
 }

@@ -29,6 +29,8 @@ type client struct {
 	headless bool
 	// idempotent says that its producer is one without being asked to: what it tries again is in the log once.
 	idempotent bool
+	// transacts says that the driver has the verbs of transactions.
+	transacts bool
 	// replaces says that it alters configs in the one way that takes all others back to their defaults.
 	replaces bool
 	// again is how many records its members may process again while the broker stays: not all clients commit what they have
@@ -41,6 +43,11 @@ type client struct {
 	adapt func(addr, verb string, args map[string]string) (*exec.Cmd, func(line []byte) ([]byte, error), error)
 	// build makes the driver, for clients in Go, in a folder for binaries.
 	build func(ctx context.Context, folder, binary string) error
+}
+
+// tries says whether the client's driver has what a scenario asks for, whether the library has it or not.
+func (c *client) tries(scenario string) bool {
+	return c.transacts || scenario != "transaction" && scenario != "transform"
 }
 
 // errMissing is what a client fails with that this machine cannot run.
@@ -60,7 +67,7 @@ func all() []*client {
 // goClients are those in Go.
 func goClients() []*client {
 	return []*client{
-		{name: "franz-go", folder: "franzgo", always: true, idempotent: true, build: func(ctx context.Context, _, binary string) error {
+		{name: "franz-go", folder: "franzgo", always: true, idempotent: true, transacts: true, build: func(ctx context.Context, _, binary string) error {
 			return proc.BuildOwn(ctx, "./franzgo", binary)
 		}},
 		{name: "sarama", folder: "sarama", always: true, build: module("go.mod")},

@@ -29,6 +29,18 @@
 //	                                     {"partition":0,"offset":5,"value":"s5"} for each that was, until its standard
 //	                                     input ends. A restart does not end it: what fails is tried again.
 //
+// Some drivers, of libraries that stand for others, have verbs of transactions besides:
+//
+//	transact topic= id=                  transactions under that transactional id, one after the other: the records t<i>.0 to
+//	                                     t<i>.2 in transaction i, of which every third is aborted once they are acknowledged; and
+//	                                     a line for each that has ended, {"value":"c<i>"} if it was committed, "a<i>" if it was
+//	                                     aborted; until its standard input ends. A restart does not end it: a transaction that
+//	                                     fails is aborted without a line.
+//	committed topic= count=              consume, of what is committed only (isolation.level=read_committed)
+//	transform topic= to= group= id=      a member of the group makes each record's value v into =v in another topic, from the
+//	                                     earliest record, in transactions with its offsets in them, until its standard input
+//	                                     ends. A restart does not end it, and each record is made into one.
+//
 // The judge is this package: it makes topics and data with franz-go, runs verbs, and looks at what came of them with
 // franz-go and at batches off the wire. Beside what is told above, in clients_test.go each client has what it needs on the
 // machine, what installs it, what it promises, and what it is known not to have, which the table shows as a dash. TestLies

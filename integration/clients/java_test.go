@@ -17,7 +17,7 @@ func javaClients() []*client {
 				"src/shared/Driver.java", "src/" + of.own + "/Described.java"}},
 			command: []string{"java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
 				"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classes + ":" + libraries, "Driver"},
-			always: of.release == "4", idempotent: of.release != "2.8", // which is one since 3.0
+			always: of.release == "4", transacts: true, idempotent: of.release != "2.8", // which is one since 3.0
 		})
 	}
 	return list

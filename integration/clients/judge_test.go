@@ -120,6 +120,17 @@ func (s *session) batches(topic string, partition int32) []kmsg.RecordBatch {
 // read returns all records of a topic, by partition.
 func (s *session) read(topic string) map[int32][]*kgo.Record {
 	s.t.Helper()
+	return s.readAs(topic, kgo.ReadUncommitted())
+}
+
+// readCommitted returns all committed records of a topic, once no transaction is open that began before.
+func (s *session) readCommitted(topic string) map[int32][]*kgo.Record {
+	s.t.Helper()
+	return s.readAs(topic, kgo.ReadCommitted())
+}
+
+func (s *session) readAs(topic string, level kgo.IsolationLevel) map[int32][]*kgo.Record {
+	s.t.Helper()
 	ends, err := s.adm.ListEndOffsets(within(s.t), topic)
 	if err == nil {
 		err = ends.Error()
@@ -133,7 +144,8 @@ func (s *session) read(topic string) map[int32][]*kgo.Record {
 			missing[p] = end.Offset
 		}
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(s.b.addr()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.b.addr()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(), kgo.RetryBackoffFn(soon)) // a marker is the last of what was aborted
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -145,7 +157,9 @@ func (s *session) read(topic string) map[int32][]*kgo.Record {
 			s.t.Fatalf("the judge reads %s: %v", topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			records[r.Partition] = append(records[r.Partition], r)
+			if !r.Attrs.IsControl() {
+				records[r.Partition] = append(records[r.Partition], r)
+			}
 			if r.Offset+1 >= missing[r.Partition] {
 				delete(missing, r.Partition)
 			}

@@ -59,6 +59,10 @@ func lies() []lie {
 			END { print "{\"offset\":-1,\"value\":\"s" NR "\"}" }'`), nil, `s\d+ was acknowledged, and is lost`},
 		{"an acknowledgement of another place", "reconnect", only("steady", told(`s/"offset":7,/"offset":8,/`)), nil,
 			`"s7" was acknowledged at 8, where it is not`},
+		{"a commit of what was aborted", "transaction", only("transact", told(`s/"a5"/"c5"/`)), nil, `transaction 5 was committed, and 0 of its 3 records are there`},
+		{"an abort of what was committed", "transaction", only("transact", told(`s/"c4"/"a4"/`)), nil, `transaction 4 was aborted, and 3 of its records`},
+		{"what is aborted is read", "transaction", only("committed", heard(`s/ committed / consume /`)), nil, `committed are .*, and it has read \[0\.0 .* 1\.0`},
+		{"a record that is made twice", "transform", only("transform", heard(`s/group=mill id=two/group=other id=two/`)), nil, `is there 2 times, want 1`},
 		{"values written before", "reconnect", only("steady", `sleep 0.2 | "$0" "$@" >/dev/null; "$0" "$@" | sed -u 's/"offset":[0-9]*/"offset":-1/'`), nil,
 			`at \d+ there is "s0", want s\d+`},
 	}
@@ -78,7 +82,7 @@ func TestLies(t *testing.T) {
 			i := slices.IndexFunc(scenarios(), func(sc scenario) bool { return sc.name == l.scenario })
 			v := &verdict{TB: t}
 			s := newSession(t, &client{
-				name: "liar", command: []string{"sh", "-c", l.script, honest.command[0]}, lacks: l.lacks, idempotent: true,
+				name: "liar", command: []string{"sh", "-c", l.script, honest.command[0]}, lacks: l.lacks, idempotent: true, transacts: true,
 			}, newServer(t))
 			s.t = v
 			v.of(func() { s.play(scenarios()[i]) })

@@ -13,7 +13,7 @@ func pythonClients() []*client {
 				{".venv/bin/pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"},
 			},
 			command: []string{".venv/bin/python", "driver.py"},
-			always:  name == "confluent-kafka", replaces: name == "aiokafka", idempotent: name == "kafka-python",
+			always:  name == "confluent-kafka", transacts: name == "confluent-kafka", replaces: name == "aiokafka", idempotent: name == "kafka-python",
 		})
 	}
 	return list

@@ -65,8 +65,9 @@ def tell_message(m):
     tell_record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers())
 
 
-def consume(bootstrap, args):
-    c = consumer(bootstrap, group_id="unused", enable_auto_commit=False)  # it does not start without a group's name
+def consume(bootstrap, args, isolation_level="read_uncommitted"):
+    c = consumer(bootstrap, group_id="unused", enable_auto_commit=False,  # it does not start without a group's name
+                 isolation_level=isolation_level)
     topic, left = args["topic"], int(args["count"])
     c.assign([TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in partitions(c, topic)])
     for m in messages(c):
@@ -76,6 +77,10 @@ def consume(bootstrap, args):
         if left <= 0:
             break
     c.close()
+
+
+def committed(bootstrap, args):
+    consume(bootstrap, args, "read_committed")
 
 
 def group(bootstrap, args):
@@ -165,4 +170,96 @@ def steady(bootstrap, args):
         time.sleep(pace.pause())
 
 
-run({f.__name__: f for f in (version, produce, consume, group, seek, create, describe, alter, grow, delete, steady)})
+class Transactions:
+    """A transactional producer, and another one with its id when it cannot go on."""
+
+    def __init__(self, bootstrap, args):
+        self.settings = {"bootstrap.servers": bootstrap, "transactional.id": args["id"]}
+        self.producer = None
+
+    def begin(self):
+        if self.producer is None:
+            producer = Producer(self.settings)
+            self.insist(producer.init_transactions, 60)
+            self.producer = producer
+        self.producer.begin_transaction()
+
+    def insist(self, do, *args):
+        """Does something again as long as the library says that this is safe."""
+        while True:
+            try:
+                return do(*args)
+            except KafkaException as e:
+                if not e.args[0].retriable():
+                    raise
+                print(e, file=sys.stderr)
+
+    def commit(self):
+        self.insist(self.producer.commit_transaction)
+
+    def abort(self):
+        self.insist(self.producer.abort_transaction)
+
+    def failed(self, e):
+        """Aborts what has failed. What cannot be aborted is left to the next producer with the id."""
+        print(e, file=sys.stderr)
+        if self.producer is None:
+            return
+        try:
+            if e.args[0].txn_requires_abort():
+                self.abort()
+                return
+        except KafkaException as again:
+            print(again, file=sys.stderr)
+        self.producer = None
+
+
+def transact(bootstrap, args):
+    ended, pace, i = input_ended(), Pace(), 0
+    transactions = Transactions(bootstrap, args)
+    while not ended.is_set():
+        try:
+            transactions.begin()
+            for j in range(3):
+                transactions.producer.produce(args["topic"], f"t{i}.{j}", str(j))
+            transactions.producer.flush()  # what fails makes the commit fail
+            if i % 3 != 2:
+                transactions.commit()
+                tell(value=f"c{i}")
+            else:
+                transactions.abort()
+                tell(value=f"a{i}")
+        except KafkaException as e:
+            transactions.failed(e)
+        i += 1
+        time.sleep(pace.pause())
+
+
+def transform(bootstrap, args):
+    ended = input_ended()
+    c = consumer(bootstrap, group_id=args["group"], auto_offset_reset="earliest", enable_auto_commit=False,
+                 isolation_level="read_committed")
+    c.subscribe([args["topic"]])
+    transactions = Transactions(bootstrap, args)
+    while not ended.is_set():
+        batch = [m for m in c.consume(100, 0.2) if not m.error()]
+        if not batch:
+            continue
+        try:
+            transactions.begin()
+            following = {}
+            for m in batch:
+                transactions.producer.produce(args["to"], b"=" + m.value(), m.key())
+                following[m.partition()] = m.offset() + 1
+            offsets = [TopicPartition(args["topic"], p, at) for p, at in following.items()]
+            transactions.insist(transactions.producer.send_offsets_to_transaction, offsets, c.consumer_group_metadata())
+            transactions.commit()
+        except KafkaException as e:
+            transactions.failed(e)
+            for p in c.committed(c.assignment(), timeout=60):  # what is not committed is read again
+                c.seek(TopicPartition(p.topic, p.partition, max(p.offset, 0)))
+    c.close()
+
+
+run({f.__name__: f for f in (version, produce, consume, group, seek, create, describe, alter, grow, delete, steady, transact,
+                             committed, transform)})

@@ -69,6 +69,12 @@ func (d driver) run(verb string) error {
 		return d.seek(ctx)
 	case "steady":
 		return d.steady(ctx)
+	case "transact":
+		return d.transact(ctx)
+	case "committed":
+		return d.consume(ctx, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	case "transform":
+		return d.transform(ctx)
 	}
 	return d.administer(ctx, verb)
 }
@@ -129,8 +135,8 @@ func (d driver) produce(ctx context.Context) error {
 	return cl.ProduceSync(ctx, records...).FirstErr()
 }
 
-func (d driver) consume(ctx context.Context) error {
-	cl, err := d.client(kgo.ConsumeTopics(d.args["topic"]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+func (d driver) consume(ctx context.Context, opts ...kgo.Opt) error {
+	cl, err := d.client(append(opts, kgo.ConsumeTopics(d.args["topic"]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import java.io.PrintStream;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -23,12 +24,15 @@ import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.WakeupException;
@@ -73,7 +77,7 @@ public final class Driver {
         switch (verb) {
             case "version" -> version();
             case "produce" -> produce();
-            case "consume" -> consume();
+            case "consume" -> consume("read_uncommitted");
             case "group" -> group();
             case "seek" -> seek();
             case "create" -> create();
@@ -82,6 +86,9 @@ public final class Driver {
             case "grow" -> grow();
             case "delete" -> delete();
             case "steady" -> steady();
+            case "transact" -> transact();
+            case "committed" -> consume("read_committed");
+            case "transform" -> transform();
             default -> throw new IllegalArgumentException("there is no verb " + verb);
         }
     }
@@ -136,6 +143,118 @@ public final class Driver {
         }
     }
 
+    private void transact() throws Exception {
+        String topic = take("topic");
+        String id = take("id");
+        Thread ending = onEndOfInput(() -> {});
+        KafkaProducer<String, String> producer = null;
+        for (int i = 0; ending.isAlive(); i++) {
+            boolean commit = i % 3 != 2;
+            try {
+                if (producer == null) {
+                    producer = transactional(id);
+                }
+                producer.beginTransaction();
+                for (int j = 0; j < 3; j++) {
+                    producer.send(new ProducerRecord<>(topic, Integer.toString(j), "t" + i + "." + j));
+                }
+                producer.flush(); // what fails makes the commit fail
+                if (commit) {
+                    producer.commitTransaction();
+                } else {
+                    producer.abortTransaction();
+                }
+                OUT.printf("{\"value\":\"%s%d\"}%n", commit ? "c" : "a", i);
+            } catch (KafkaException e) {
+                System.err.println("transaction " + i + ": " + e);
+                producer = aborted(producer);
+            }
+            Thread.sleep(PAUSE_MILLIS);
+        }
+        if (producer != null) {
+            producer.close();
+        }
+    }
+
+    private void transform() throws Exception {
+        String to = take("to");
+        String id = take("id");
+        Properties props = consuming();
+        props.put(ConsumerConfig.GROUP_ID_CONFIG, take("group"));
+        props.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
+        props.put(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, "false");
+        props.put(ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed");
+        Thread ending = onEndOfInput(() -> {});
+        KafkaProducer<String, String> producer = null;
+        try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(props)) {
+            consumer.subscribe(List.of(take("topic")));
+            while (ending.isAlive()) {
+                ConsumerRecords<String, String> records = consumer.poll(POLL);
+                if (records.isEmpty()) {
+                    continue;
+                }
+                Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
+                try {
+                    if (producer == null) {
+                        producer = transactional(id);
+                    }
+                    producer.beginTransaction();
+                    for (ConsumerRecord<String, String> record : records) {
+                        producer.send(new ProducerRecord<>(to, record.key(), "=" + record.value()));
+                        next.put(new TopicPartition(record.topic(), record.partition()), new OffsetAndMetadata(record.offset() + 1));
+                    }
+                    producer.sendOffsetsToTransaction(next, consumer.groupMetadata());
+                    producer.commitTransaction();
+                } catch (KafkaException e) {
+                    System.err.println("transform: " + e);
+                    producer = aborted(producer);
+                    rewind(consumer);
+                }
+            }
+        }
+        if (producer != null) {
+            producer.close();
+        }
+    }
+
+    /** Has a consumer read again what it has not committed. */
+    private static void rewind(KafkaConsumer<String, String> consumer) {
+        Set<TopicPartition> assigned = consumer.assignment();
+        Map<TopicPartition, OffsetAndMetadata> committed = consumer.committed(assigned);
+        for (TopicPartition partition : assigned) {
+            OffsetAndMetadata at = committed.get(partition);
+            consumer.seek(partition, at == null ? 0 : at.offset());
+        }
+    }
+
+    private KafkaProducer<String, String> transactional(String id) {
+        Properties props = producing();
+        props.put(ProducerConfig.TRANSACTIONAL_ID_CONFIG, id);
+        KafkaProducer<String, String> producer = new KafkaProducer<>(props);
+        try {
+            producer.initTransactions();
+        } catch (KafkaException e) {
+            producer.close(Duration.ZERO);
+            throw e;
+        }
+        return producer;
+    }
+
+    /** Aborts what has failed. It returns the producer, if it can go on. */
+    private static KafkaProducer<String, String> aborted(KafkaProducer<String, String> producer) {
+        if (producer == null) {
+            return null;
+        }
+        try {
+            producer.abortTransaction();
+            return producer;
+        } catch (KafkaException | IllegalStateException e) {
+            System.err.println("abort: " + e);
+            producer.close(Duration.ZERO);
+            return null;
+        }
+    }
+
     private Properties producing() {
         Properties props = new Properties();
         props.put(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
@@ -145,9 +264,11 @@ public final class Driver {
         return props;
     }
 
-    private void consume() {
+    private void consume(String isolation) {
         int count = Integer.parseInt(take("count"));
-        try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(consuming())) {
+        Properties props = consuming();
+        props.put(ConsumerConfig.ISOLATION_LEVEL_CONFIG, isolation);
+        try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(props)) {
             List<TopicPartition> partitions = partitions(consumer, take("topic"));
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
