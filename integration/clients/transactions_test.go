@@ -109,6 +109,13 @@ func (s *session) transform() {
 	for _, id := range []string{"one", "two"} {
 		members = append(members, s.start("transform", "topic="+from, "to="+to, "group="+group, "id="+id))
 	}
+	s.t.Cleanup(func() {
+		for _, m := range members {
+			if m.kill(); s.t.Failed() {
+				s.t.Logf("%s of %s wrote to its standard error:\n%s", m.verb, s.c.name, m.errors.String())
+			}
+		}
+	})
 	awaited := 0
 	made := func(more int) {
 		s.t.Helper()
