@@ -32,7 +32,7 @@ var bugs = []bug{
 		true,
 	}, {
 		"producers are forgotten at a kill",
-		edit{"partition/checkpoint.go", "		s.apply(h, end, now)\n", "		_, s.epochs = end, s.epochs.assign(h.LeaderEpoch(), h.BaseOffset())\n"},
+		edit{"partition/checkpoint.go", "		s.apply(h, m, kind, now)\n", "		_, _, s.epochs = m, kind, s.epochs.assign(h.LeaderEpoch(), h.BaseOffset())\n"},
 		[]history.Name{history.Duplicate},
 		true,
 	}, {

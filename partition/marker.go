@@ -76,6 +76,14 @@ func MarkerIn(b record.Batch) (Marker, bool) {
 	return Marker{}, false // compaction has emptied it
 }
 
+// Verb is "commit" or "abort".
+func (m Marker) Verb() string {
+	if m.Commit {
+		return "commit"
+	}
+	return "abort"
+}
+
 // kind is what the marker does.
 func (m Marker) kind() marker {
 	if m.Commit {

@@ -98,7 +98,7 @@ func (p *Partition) Read(ctx context.Context, r ReadRequest) (ReadResult, error)
 		var err error
 		result.Chunk, err = p.log.Read(ctx, r.Offset, to, max(r.MaxBytes, 0), r.AtLeastOne)
 		if err == nil && r.ReadCommitted && result.Chunk.Length > 0 {
-			result.Aborted, err = p.aborted(r.Offset, to, result.Chunk)
+			result.Aborted = p.aborted(r.Offset, to, result.Chunk)
 		}
 		if err == nil && p.dropped.Load() == dropped {
 			return result, nil
@@ -116,18 +116,13 @@ func (p *Partition) Read(ctx context.Context, r ReadRequest) (ReadResult, error)
 const fewAborted = 16
 
 // aborted returns the aborted transactions that a chunk may hold records of, which was read between two offsets.
-func (p *Partition) aborted(from, to record.Offset, c record.Chunk) ([]AbortedTxn, error) {
+func (p *Partition) aborted(from, to record.Offset, c record.Chunk) []AbortedTxn {
 	view := p.isolation.Load()
 	found := view.overlapping(from, to, fewAborted)
 	if len(found) <= fewAborted {
-		return found, nil
+		return found
 	}
-	var scan scanner
-	next, err := scan.headers(c, func(record.Header, int64) {})
-	if err != nil {
-		return nil, err
-	}
-	return view.overlapping(from, next, math.MaxInt), nil
+	return view.overlapping(from, min(to, c.Below(to)), math.MaxInt)
 }
 
 // EpochEnd returns where a leader epoch ends (OffsetForLeaderEpoch): for the current one at the log end.

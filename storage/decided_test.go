@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,6 +158,32 @@ func TestMarkersOutliveData(t *testing.T) {
 	})
 }
 
+// TestMarkerInAnotherSegment: a marker stays also where the data is in segments that do not become one with its own.
+func TestMarkerInAnotherSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := txnBench(t, &txnKeeper{})
+		long := "=" + strings.Repeat("x", 600)
+		b.put("first=1")
+		b.putTxn(1, "a=1") // 1
+		b.put("b" + long)  // 2
+		b.seal()
+		b.put("c=1")      // 3
+		b.putTxn(1)       // 4
+		b.put("d" + long) // 5
+		b.seal()
+		b.put("hot=1") // 6
+		b.compact()
+		b.wantShape("0:plain 1:txn1 2:plain 3:plain 4:end1 5:plain 6:plain")
+		if got := b.bases(); !slices.Equal(got, []record.Offset{0, 3, 6}) {
+			t.Fatal("segments begin at", got)
+		}
+		b.put("a=2")
+		b.seal()
+		b.compact()
+		b.wantShape("0:plain 2:plain 3:plain 4:end1! 5:plain 6:plain 7:plain")
+	})
+}
+
 // TestAbortedGoes: what was aborted goes, but for the headers that hold a place, and hides no older value.
 func TestAbortedGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -232,10 +259,12 @@ func TestMarkersBehindDamage(t *testing.T) {
 	edit(t, path, func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
 	b.open()
 	for range 3 {
+		b.put("hot=1")
+		b.seal()
 		b.compact()
 	}
-	if len(k.forgotten) != 0 {
-		t.Fatal("the markers at", k.forgotten, "are forgotten")
+	if s := b.dir.Stats(); len(k.forgotten) != 0 || s.Compactions != 3 {
+		t.Fatal("the markers at", k.forgotten, "are forgotten", s)
 	}
 	if s := b.dir.Stats(); s.CompactDamaged == 0 {
 		t.Fatalf("%+v", s)
@@ -252,5 +281,18 @@ func TestMarkersBehindDamage(t *testing.T) {
 	}
 	if slices.Contains(k.forgotten, 4) || !slices.Contains(k.forgotten, 3) || !slices.Contains(k.forgotten, 5) {
 		t.Fatal("the markers at", k.forgotten, "are forgotten, want those at 3 and 5")
+	}
+}
+
+// TestMarkersThroughCrashes compacts logs of transactions again and again, and crashes them while at it.
+func TestMarkersThroughCrashes(t *testing.T) {
+	for seed := range uint64(orLong(8, 400)) {
+		synctest.Test(t, func(t *testing.T) {
+			e := &explorer{t: t, policy: policies[seed%2], tally: newTally(), thins: true, r: rand.New(rand.NewPCG(seed, 6))}
+			e.every, e.cuts = orLong(40, 5), 1
+			if err := e.run(seed, 2, 60); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		})
 	}
 }

@@ -151,10 +151,12 @@ func (l *Log) readSegment(s *Segment, from, to record.Offset, maxBytes int, atLe
 		end = first.pos + int64(first.size)
 	}
 	keep = true
-	return record.NewChunk(f, first.pos, int(end-first.pos), f.Conn(), func() {
+	c = record.NewChunk(f, first.pos, int(end-first.pos), f.Conn(), func() {
 		s.file.unpin()
 		s.release()
-	}), false, nil
+	})
+	c.Followed = end < limit && s.beforeDamage(first.pos, end+1) > end
+	return c, false, nil
 }
 
 // within returns an error for a batch that reaches into the segment behind its own: its base offset is not to be believed.

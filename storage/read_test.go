@@ -154,3 +154,44 @@ func TestReadsGoOnWithoutRoomForAnIndex(t *testing.T) {
 		})
 	}
 }
+
+// TestReadsTellWhatFollows reads runs of all lengths: a run that another batch follows, as far as it was to be read, tells where
+// that one begins; the last one does not, whatever lies behind.
+func TestReadsTellWhatFollows(t *testing.T) {
+	const batches, records, otherwise = 8, 3, 1 << 40
+	b := newBench(t, nil, nil)
+	for range batches {
+		b.append(records, 1000)
+	}
+	to := b.end() - records // the last batch is not to be read
+	whole, err := b.log.Read(context.Background(), 0, to, 1<<20, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Release()
+	if whole.Followed || whole.Below(otherwise) != otherwise {
+		t.Error("what lies behind all that may be read is told")
+	}
+	for n := 1; n < whole.Length; n += 20 {
+		c, err := b.log.Read(context.Background(), 0, to, n, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := c.AppendTo(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := record.Offset(0)
+		for len(run) > 0 {
+			var batch record.Batch
+			if batch, run, err = record.Parse(run); err != nil {
+				t.Fatal(err)
+			}
+			next = batch.NextOffset()
+		}
+		if got := c.Below(otherwise); !c.Followed || got != next {
+			t.Errorf("%d bytes that end at %d lie below %d (followed: %t)", c.Length, next, got, c.Followed)
+		}
+		c.Release()
+	}
+}

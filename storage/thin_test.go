@@ -33,9 +33,9 @@ func (w *workload) batch(base record.Offset, unixMilli int64, pad int) (record.B
 	bb := record.NewBuilder(0)
 	var keys []string
 	records := 1 + w.r.IntN(4)
-	if w.cfg.Compact && w.r.IntN(3) == 0 {
+	if w.cfg.Compact && w.r.IntN(2) == 0 {
 		bb.ProducerID, bb.ProducerEpoch, bb.Transactional = w.r.Int64N(thinProducers), 0, true
-		if bb.Control = w.r.IntN(2) == 0; bb.Control {
+		if bb.Control = w.r.IntN(3) == 0; bb.Control {
 			bb.Add(unixMilli, []byte{0, 0, 0, 1}, make([]byte, 6))
 			records = 0
 		}

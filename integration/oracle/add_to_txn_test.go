@@ -8,7 +8,7 @@ import (
 
 // addToTxnScenario is about what becomes part of a transaction before something is written there.
 func addToTxnScenario() scenario {
-	return scenario{name: "add_to_txn", settings: transactionSettings, cases: slices.Concat(addedPartitions(), verifiedPartitions(), addedOffsets())}
+	return scenario{name: "add_to_txn", settings: transactionSettings, cases: slices.Concat(addedEarly(), addedPartitions(), verifiedPartitions(), addedOffsets())}
 }
 
 // strangers are producers that are not the one that a transactional id has now, and that one, which has begun nothing.
@@ -31,6 +31,22 @@ func (c *client) bumped(label string) *txn {
 func add(c *client, req *kmsg.AddPartitionsToTxnRequest) {
 	c.t.Helper()
 	settled[*kmsg.AddPartitionsToTxnResponse](c, req)
+}
+
+func addGroup(c *client, req *kmsg.AddOffsetsToTxnRequest) {
+	c.t.Helper()
+	settled[*kmsg.AddOffsetsToTxnResponse](c, req)
+}
+
+// addedEarly is about a broker that nobody has asked for a group's coordinator yet.
+func addedEarly() []oneCase {
+	return []oneCase{
+		{name: "a group, before there are any", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
+			p := c.begun("p")
+			addGroup(c, p.addingOffsets(c.fresh("g")))
+			p.describes()
+		}},
+	}
 }
 
 // addedPartitions is about AddPartitionsToTxn as it adds.
@@ -125,25 +141,21 @@ func verifiedPartitions() []oneCase {
 
 // addedOffsets is about AddOffsetsToTxn.
 func addedOffsets() []oneCase {
-	addOffsets := func(c *client, req *kmsg.AddOffsetsToTxnRequest) {
-		c.t.Helper()
-		settled[*kmsg.AddOffsetsToTxnResponse](c, req)
-	}
 	return []oneCase{
 		{name: "a group", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
 			g, p := c.group("g"), c.begun("p")
-			addOffsets(c, p.addingOffsets(g))
-			addOffsets(c, p.addingOffsets(g))
+			addGroup(c, p.addingOffsets(g))
+			addGroup(c, p.addingOffsets(g))
 			p.describes()
 			p.ends(false)
 			p.describes()
-			addOffsets(c, p.addingOffsets(""))
+			addGroup(c, p.addingOffsets(""))
 			p.describes()
 		}},
 		{name: "a group, by others", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
 			g, p := c.group("g"), c.bumped("p")
 			for _, other := range strangers(p) {
-				addOffsets(c, other.addingOffsets(g))
+				addGroup(c, other.addingOffsets(g))
 			}
 			p.describes()
 		}},

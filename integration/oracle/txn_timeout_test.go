@@ -54,7 +54,7 @@ func timedOut() []oneCase {
 		}},
 		{name: "a group", api: kmsg.AddOffsetsToTxn, run: func(c *client) {
 			p, _ := overdue(c, aRecord)
-			settled[*kmsg.AddOffsetsToTxnResponse](c, p.addingOffsets(c.group("g")))
+			addGroup(c, p.addingOffsets(c.group("g")))
 		}},
 		{name: "offsets", api: kmsg.TxnOffsetCommit, run: func(c *client) {
 			g := c.group("g")

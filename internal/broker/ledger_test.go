@@ -16,12 +16,13 @@ import (
 
 // ledger is what clients were told by the brokers on one disk, and what they asked for and were not told of.
 type ledger struct {
-	mu        sync.Mutex // guards all below
-	identity  *identityPromise
-	topics    *topicPromise
-	records   *recordPromise
-	producers *producerPromise
-	groups    *groupPromise
+	mu           sync.Mutex // guards all below
+	identity     *identityPromise
+	topics       *topicPromise
+	records      *recordPromise
+	producers    *producerPromise
+	groups       *groupPromise
+	transactions *transactionPromise
 }
 
 // promise is one kind of what a ledger holds. Whoever asks for something notes it before, whoever is answered notes it
@@ -37,20 +38,20 @@ func newLedger() *ledger {
 	return &ledger{
 		identity: &identityPromise{}, topics: newTopicPromise(),
 		records: &recordPromise{logs: map[place]*toldLog{}}, producers: &producerPromise{sessions: map[session]*sequence{}},
-		groups: newGroupPromise(),
+		groups: newGroupPromise(), transactions: newTransactionPromise(),
 	}
 }
 
 // promises returns all kinds, in the order in which they are audited.
 func (l *ledger) promises() []promise {
-	return []promise{l.identity, l.topics, l.records, &historyPromise{}, l.producers, l.groups}
+	return []promise{l.identity, l.topics, l.records, &historyPromise{}, l.producers, l.transactions, l.groups}
 }
 
 // copy returns what the ledger holds now. The caller holds the lock.
 func (l *ledger) copy() *ledger {
 	return &ledger{
 		identity: l.identity.copy(), topics: l.topics.copy(), records: l.records.copy(), producers: l.producers.copy(),
-		groups: l.groups.copy(),
+		groups: l.groups.copy(), transactions: l.transactions.copy(),
 	}
 }
 
@@ -107,7 +108,7 @@ func (a *audit) look() error {
 	a.logs = map[place]*foundLog{}
 	for at, start := range starts {
 		t := a.topics[at.topic]
-		if t.isInternal() {
+		if !t.isOrdinary() {
 			continue
 		}
 		if a.logs[at], err = a.lookAtLog(t, at.partition, start.Offset, highs[at].Offset); err != nil {

@@ -68,7 +68,7 @@ func crashSettings(flushMessages int, dirs ...string) (*config.Layers, error) {
 		"listeners=PLAINTEXT://127.0.0.1:0", "http.listener=", "log.dirs=" + strings.Join(append([]string{dataDir}, dirs...), ","), "num.partitions=2",
 		fmt.Sprintf("log.flush.interval.messages=%d", flushMessages),
 		"log.index.size.max.bytes=1024", "log.index.interval.bytes=200", "log.retention.ms=-1",
-		"offsets.topic.num.partitions=2",
+		"offsets.topic.num.partitions=2", "transaction.state.log.num.partitions=2",
 	})
 	if err != nil {
 		return nil, err

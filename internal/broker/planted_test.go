@@ -107,12 +107,14 @@ func TestPlantedBugs(t *testing.T) {
 	all := func(string) bool { return true }
 	inCatalog := func(name string) bool { return strings.Contains(name, "@catalog") }
 	inOffsets := func(name string) bool { return strings.Contains(name, "__consumer_offsets") }
+	inTransactions := func(name string) bool { return strings.Contains(name, "__transaction_state") }
 	for name, bug := range map[string]*liar{
 		"files are not synced":                              {syncs: all},
 		"names are not synced":                              {names: all},
 		"names of folders are not synced":                   {names: func(dir string) bool { return dir == dataDir }},
 		"commits to the catalog are answered before a sync": {syncs: inCatalog, names: inCatalog},
 		"commits of offsets are answered before a sync":     {syncs: inOffsets, names: inOffsets},
+		"ends of transactions are answered before a sync":   {syncs: inTransactions, names: inTransactions},
 		"checkpoints claim more than they know":             {writes: emptyState},
 		"starts are not counted":                            {writes: uncounted},
 	} {

@@ -195,6 +195,7 @@ func fetchOffset(w *wire, at committedAt) (offset int64, err error) {
 // fetchOffsets returns the committed offsets of a group, for some topics or with none for all.
 func fetchOffsets(w *wire, group string, topics []kmsg.OffsetFetchRequestGroupTopic) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
+	req.RequireStable = true
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group, g.Topics = group, topics
 	req.Groups = append(req.Groups, g)
@@ -228,3 +229,6 @@ func offsetsTopic() topic {
 
 // isInternal says whether a topic is the broker's own, whose records no client has sent.
 func (t topic) isInternal() bool { return strings.HasPrefix(t.name, "__") }
+
+// isOrdinary says whether a topic is one that any client writes to.
+func (t topic) isOrdinary() bool { return !t.isInternal() && !t.holdsTransactions() }

@@ -101,11 +101,11 @@ func (p *topicPromise) deleted(id [16]byte) {
 	p.gone[id] = true
 }
 
-// usable returns the topics of clients whose deletion nobody has asked for, in the order of their names.
+// usable returns the ordinary topics whose deletion nobody has asked for, in the order of their names.
 func (p *topicPromise) usable() []topic {
 	var topics []topic
 	for id, t := range p.live {
-		if !p.deleting[id] && !t.isInternal() {
+		if !p.deleting[id] && t.isOrdinary() {
 			topics = append(topics, t)
 		}
 	}

@@ -19,7 +19,13 @@ const (
 
 // read asks for the records of one partition. What it returns is good with OFFSET_OUT_OF_RANGE too.
 func read(w *wire, t topic, partition int32, offset int64) (*kmsg.FetchResponseTopicPartition, error) {
+	return fetchRecords(w, t, partition, offset, 0)
+}
+
+// fetchRecords is read with an isolation level: 0 for all records, 1 for those that are committed.
+func fetchRecords(w *wire, t topic, partition int32, offset int64, isolation int8) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
+	req.IsolationLevel = isolation
 	req.MaxBytes, req.SessionEpoch, req.SessionID = 1<<20, -1, 0
 	topic := kmsg.NewFetchRequestTopic()
 	topic.Topic, topic.TopicID = t.name, t.id

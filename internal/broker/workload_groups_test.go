@@ -5,18 +5,26 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"segue/internal/catalog"
 )
 
-// findCoordinator asks for the coordinator of a group, which makes __consumer_offsets, and says whether there is one.
-func (c *user) findCoordinator(group string) (bool, error) {
+// The kinds of coordinators.
+const (
+	groupKind       = 0
+	transactionKind = 1
+)
+
+// findCoordinator asks for the coordinator of a group or a transactional id, which makes its topic, and says whether there
+// is one.
+func (c *user) findCoordinator(kind int8, key string) (bool, error) {
 	t := offsetsTopic()
+	if kind == transactionKind {
+		t = transactionStateTopic()
+	}
 	unlock := c.lock()
 	c.ledger.topics.creating(t)
 	unlock()
 	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.CoordinatorKey = group
+	req.CoordinatorType, req.CoordinatorKey = kind, key
 	resp, err := ask[*kmsg.FindCoordinatorResponse](c.wire, req, 3)
 	if err != nil {
 		return false, err
@@ -24,9 +32,9 @@ func (c *user) findCoordinator(group string) (bool, error) {
 	defer c.lock()()
 	switch err := kerr.ErrorForCode(resp.ErrorCode); {
 	case err == nil:
-		is, ok := c.broker.catalog.Image().Topic(catalog.GroupOffsetsTopic)
+		is, ok := c.broker.catalog.Image().Topic(t.name)
 		if !ok {
-			c.violated("there is a coordinator, and no topic of groups")
+			c.violated("there is a coordinator, and no topic %s", t.name)
 			return false, nil
 		}
 		t.id = is.ID
@@ -38,7 +46,7 @@ func (c *user) findCoordinator(group string) (bool, error) {
 		return true, nil
 	case c.faulty && err == kerr.CoordinatorNotAvailable: // the topic may be there after all
 	default:
-		c.violated("find the coordinator of %s: %w", group, err)
+		c.violated("find the coordinator of %s: %w", key, err)
 	}
 	return false, nil
 }
@@ -52,7 +60,7 @@ func (c *user) excusedGroup(err error) bool {
 // commit commits offsets of a group that the user alone commits for.
 func (c *user) commit() error {
 	group := fmt.Sprintf("g%d-%d", c.number, c.rand.IntN(3))
-	if ok, err := c.findCoordinator(group); !ok {
+	if ok, err := c.findCoordinator(groupKind, group); !ok {
 		return err
 	}
 	for range 1 + c.rand.IntN(3) {
@@ -114,7 +122,7 @@ func (c *user) recall(at committedAt, t topic, want int64) error {
 // rebalance has the only member of a group join it again, and take its assignment.
 func (c *user) rebalance() error {
 	group := fmt.Sprintf("m%d", c.number)
-	if ok, err := c.findCoordinator(group); !ok {
+	if ok, err := c.findCoordinator(groupKind, group); !ok {
 		return err
 	}
 	unlock := c.lock()

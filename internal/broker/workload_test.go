@@ -21,11 +21,12 @@ const usersOfALife = 3
 // user is one client: a connection and the producer behind it.
 type user struct {
 	*life
-	wire     *wire
-	rand     *rand.Rand
-	number   int
-	producer int64 // its id, if it has one
-	known    bool  // it has
+	wire       *wire
+	rand       *rand.Rand
+	number     int
+	producer   int64       // its id, if it has one
+	known      bool        // it has
+	transactor *transactor // nil if it does not know where it stands
 }
 
 // step has some clients do something side by side, or does something to the broker.
@@ -93,8 +94,12 @@ func (l *life) actions() []func(*user) error {
 	var actions []func(*user) error
 	for range 1 + l.rand.IntN(usersOfALife) {
 		switch k := l.rand.IntN(100); {
-		case k < 50:
+		case k < 32:
 			actions = append(actions, (*user).produce)
+		case k < 46:
+			actions = append(actions, (*user).transact)
+		case k < 50:
+			actions = append(actions, (*user).witness)
 		case k < 57:
 			actions = append(actions, (*user).commit)
 		case k < 60:
@@ -210,6 +215,10 @@ func (c *user) newProducer() error {
 // newTopic makes up a topic of that name.
 func (c *user) newTopic(name string) topic {
 	t := topic{name: name, partitions: 1 + c.rand.Int32N(3), configs: map[string]string{"internal.segment.bytes": "4000"}}
+	if t.holdsTransactions() {
+		t.partitions = 2
+		return t
+	}
 	if c.rand.IntN(2) == 0 {
 		t.configs["retention.bytes"] = "6000"
 	}

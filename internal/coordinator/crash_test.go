@@ -21,6 +21,9 @@ import (
 // patience is how long a world waits for a shard to be loaded, in the bubble's time.
 const patience = time.Minute
 
+// pause lets a moment pass, in the bubble's time.
+func pause() { time.Sleep(time.Millisecond) }
+
 // do gives a command. One that was not looked at is given again.
 func (w *world) do(ctx context.Context, shard int32, c command) (view, error) {
 	for begun := time.Now(); ; {
@@ -29,7 +32,7 @@ func (w *world) do(ctx context.Context, shard int32, c command) (view, error) {
 			if time.Since(begun) > patience {
 				return view{}, fmt.Errorf("shard %d is not loaded: %s", shard, w.told.String())
 			}
-			time.Sleep(time.Millisecond)
+			pause()
 			continue
 		}
 		v, _ := message.(view)
@@ -100,6 +103,13 @@ func crashes(t *testing.T, seed uint64, plant func(*partition.Partition) coordin
 	if fault == nil {
 		fault = w.survives(disk.Kill(), w.marks())
 	}
+	committed, doomed := 0, 0
+	for _, h := range w.histories {
+		committed, doomed = committed+len(h.committed), doomed+len(h.doomed)
+	}
+	if plant == nil && (committed < 10 || doomed < 10) {
+		t.Errorf("only %d transactions were committed, and %d numbers aborted", committed, doomed)
+	}
 	return points, fault
 }
 
@@ -158,6 +168,8 @@ func TestCrashesFindFaults(t *testing.T) {
 	for name, plant := range map[string]func(*partition.Partition) coordinator.Log{
 		"replies before commit": func(p *partition.Partition) coordinator.Log { return eagerLog{p} },
 		"commands torn apart":   func(p *partition.Partition) coordinator.Log { return tearingLog{p} },
+		"transactions ignored":  func(p *partition.Partition) coordinator.Log { return plainLog{p} },
+		"markers turned round":  func(p *partition.Partition) coordinator.Log { return turningLog{p} },
 		"loads end too early":   func(p *partition.Partition) coordinator.Log { return shortLog{p} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,6 +198,32 @@ func (l eagerLog) Offsets() partition.Offsets {
 
 func (l eagerLog) Watch(w *partition.Waiter, beyond record.Offset, readCommitted bool) {
 	l.Partition.Watch(w, min(beyond, -1), readCommitted)
+}
+
+// plainLog writes transactional batches as if they were none.
+type plainLog struct{ *partition.Partition }
+
+func (l plainLog) Append(ctx context.Context, epoch int32, b record.Batch, from partition.Origin) (partition.Ack, error) {
+	builder := record.NewBuilder(0)
+	for r, err := range b.Records(nil) {
+		if err != nil {
+			return partition.Ack{}, err
+		}
+		builder.Add(r.Timestamp, r.Key, r.Value)
+	}
+	plain, err := builder.Build()
+	if err != nil {
+		return partition.Ack{}, err
+	}
+	return l.Partition.Append(ctx, epoch, plain, from)
+}
+
+// turningLog writes commits for aborts and aborts for commits.
+type turningLog struct{ *partition.Partition }
+
+func (l turningLog) AppendMarker(ctx context.Context, epoch int32, m partition.Marker) (partition.Ack, error) {
+	m.Commit = !m.Commit
+	return l.Partition.AppendMarker(ctx, epoch, m)
 }
 
 // tearingLog writes each record in a batch of its own.
@@ -252,13 +290,13 @@ func TestEveryFailedOperation(t *testing.T) {
 // goesOn says whether a shard does what it is told, now that whatever has failed is healed.
 func (w *world) goesOn(shard int32) bool {
 	h := w.histories[shard]
-	numbers, floor := h.begin(1)
+	numbers, least := h.begin(1)
 	if !w.heal(shard) {
 		return false
 	}
 	v, err := w.do(context.Background(), shard, command{add: numbers})
 	if err == nil {
-		h.end(numbers, floor, v)
+		h.end(numbers, least, v)
 	}
 	return err == nil
 }

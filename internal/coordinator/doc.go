@@ -9,6 +9,9 @@
 //   - A reply, also a read's or a refusal's, is given once everything that had been applied when it was made is
 //     committed. So nothing that anybody was told is taken back by a crash.
 //   - The records of one command are in one batch: a crash leaves all of them or none.
+//   - The records of a producer's transaction are pending until its marker stands in the log. The shard writes markers, too
+//     (DoMarker), so a machine decides at the same place in a replay. A transactional batch is appended only under a guard.
+//   - Messages to others are handed on once what they rest on is committed, and are lost with the machine before that.
 //   - Each shard is the one writer of its partition, and one goroutine at a time has its machine.
 //   - An answer other than a reply (ErrUnavailable, ErrNotCoordinator, a context's error) says nothing about the command:
 //     it may stand or not. ErrLoading says that it was not looked at; ErrTooLarge and ErrPanicked that it was not done.

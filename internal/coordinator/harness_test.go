@@ -61,6 +61,7 @@ type stage struct {
 	log   *logtest.MemoryLog
 	p     *partition.Partition
 	r     *coordinator.Runtime[command]
+	sent  []any // to others, in the order in which it was
 }
 
 func journals(int32) coordinator.Machine[command] { return &journal{} }
@@ -70,7 +71,7 @@ func newStage(t *testing.T, changes ...func(*coordinator.Options[command])) *sta
 	s := &stage{T: t, store: logtest.NewMemory()}
 	s.log = s.store.Log(identity(0))
 	s.p = openPartition(t, s.store, 0, 0)
-	o := coordinator.Options[command]{Machine: journals}
+	o := coordinator.Options[command]{Machine: journals, Send: func(_ int32, message any) { s.sent = append(s.sent, message) }}
 	for _, change := range changes {
 		change(&o)
 	}
@@ -179,10 +180,24 @@ func replayed(t testing.TB, batches []record.Batch) *journal {
 	t.Helper()
 	j := &journal{}
 	for _, b := range batches {
+		by := coordinator.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
+		if b.IsControl() {
+			m, ok := partition.MarkerIn(b)
+			if !ok {
+				t.Fatalf("the control batch at offset %d is no marker", b.BaseOffset())
+			}
+			j.Decide(time.Time{}, by, m.Commit)
+			continue
+		}
 		for r, err := range b.Records(nil) {
 			if err == nil {
 				r = r.Clone()
-				err = j.Apply(coordinator.Record{Key: r.Key, Value: r.Value})
+				rec := coordinator.Record{Key: r.Key, Value: r.Value}
+				if b.IsTransactional() {
+					err = j.ApplyPending(by, rec)
+				} else {
+					err = j.Apply(rec)
+				}
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"segue/internal/coordinator"
+	"segue/partition"
 )
 
 // journal is a machine that writes down numbers in the order in which they come. A reply tells what it saw: how many
 // there were, and a sum over them and their order. So two replies, or a reply and what is found after a crash, can be
-// held against each other: what was seen must be a prefix of what is there.
+// held against each other: what was seen must be a prefix of what is there. Numbers of a transaction are written down when it
+// is committed.
 type journal struct {
 	numbers []int64
-	sums    []uint64 // sums[i] is over the first i+1 numbers
+	sums    []uint64          // sums[i] is over the first i+1 numbers
+	pending map[int64][]int64 // of transactions that are not decided, by producer
 
 	parked   []coordinator.Token // that wait for the next number
 	deadline time.Time
@@ -37,6 +40,18 @@ type command struct {
 	twice   bool          // the reply is given two times
 	panic   bool
 	nothing bool // no reply comes, ever
+
+	by    *coordinator.Producer // whose transaction the numbers are part of
+	guard partition.Guard
+	sends []string // messages to others
+}
+
+// Guard implements coordinator.Guarded.
+func (c command) Guard() (coordinator.Producer, partition.Guard, bool) {
+	if c.by == nil {
+		return coordinator.Producer{}, 0, false
+	}
+	return *c.by, c.guard, true
 }
 
 // view is what a journal replies.
@@ -57,22 +72,10 @@ func encode(n int64, pad int) coordinator.Record {
 }
 
 func (j *journal) Apply(r coordinator.Record) error {
-	if j.loaded {
-		return errors.New("a record is applied after Loaded")
+	n, err := j.take(r)
+	if err != nil {
+		return err
 	}
-	if j.onLoad != nil {
-		if err := j.onLoad(); err != nil {
-			return err
-		}
-	}
-	switch {
-	case len(r.Key) > 0 && r.Key[0] == newerRecord:
-		return &coordinator.UnknownRecordError{Type: newerRecord}
-	case len(r.Key) != 9 || r.Key[0] != numberRecord:
-		return fmt.Errorf("key %x is none of a journal's", r.Key)
-	}
-	j.kept = append(j.kept, r.Key)
-	n := int64(binary.BigEndian.Uint64(r.Key[1:]))
 	if r.Value == nil { // a tombstone
 		j.numbers = slices.DeleteFunc(j.numbers, func(x int64) bool { return x == n })
 		old := j.numbers
@@ -84,6 +87,57 @@ func (j *journal) Apply(r coordinator.Record) error {
 	}
 	j.write(n)
 	return nil
+}
+
+// take returns the number of a record.
+func (j *journal) take(r coordinator.Record) (int64, error) {
+	if j.loaded {
+		return 0, errors.New("a record is applied after Loaded")
+	}
+	if j.onLoad != nil {
+		if err := j.onLoad(); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case len(r.Key) > 0 && r.Key[0] == newerRecord:
+		return 0, &coordinator.UnknownRecordError{Type: newerRecord}
+	case len(r.Key) != 9 || r.Key[0] != numberRecord:
+		return 0, fmt.Errorf("key %x is none of a journal's", r.Key)
+	}
+	j.kept = append(j.kept, r.Key)
+	return int64(binary.BigEndian.Uint64(r.Key[1:])), nil
+}
+
+// ApplyPending implements coordinator.Transactional.
+func (j *journal) ApplyPending(p coordinator.Producer, r coordinator.Record) error {
+	n, err := j.take(r)
+	if err == nil {
+		j.pend(p.ID, n)
+	}
+	return err
+}
+
+func (j *journal) pend(producer, n int64) {
+	if j.pending == nil {
+		j.pending = map[int64][]int64{}
+	}
+	j.pending[producer] = append(j.pending[producer], n)
+}
+
+// Decide implements coordinator.Transactional. It sends what it comes to.
+func (j *journal) Decide(_ time.Time, p coordinator.Producer, commit bool) coordinator.Effects {
+	numbers := j.pending[p.ID]
+	delete(j.pending, p.ID)
+	e := coordinator.Effects{Deadline: j.deadline}
+	if !commit || len(numbers) == 0 {
+		return e
+	}
+	for _, n := range numbers {
+		j.write(n)
+	}
+	e.Replies, e.Sends = j.wake(), []any{j.now()}
+	return e
 }
 
 func (j *journal) write(n int64) {
@@ -116,8 +170,16 @@ func (j *journal) Handle(now time.Time, t coordinator.Token, c command) coordina
 	}
 	var e coordinator.Effects
 	for _, n := range c.add {
-		j.write(n)
+		if c.by == nil {
+			j.write(n)
+		} else {
+			j.pend(c.by.ID, n)
+		}
 		e.Records = append(e.Records, encode(n, c.pad))
+	}
+	e.Producer = c.by
+	for _, s := range c.sends {
+		e.Sends = append(e.Sends, s)
 	}
 	if c.panic {
 		panic("the machine was told to")
@@ -132,7 +194,7 @@ func (j *journal) Handle(now time.Time, t coordinator.Token, c command) coordina
 			e.Replies = append(e.Replies, coordinator.Reply{To: t, Message: j.now()})
 		}
 	}
-	if len(c.add) > 0 {
+	if len(c.add) > 0 && c.by == nil {
 		e.Replies = append(e.Replies, j.wake()...)
 	}
 	if c.after > 0 {

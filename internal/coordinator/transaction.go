@@ -30,7 +30,8 @@ type Guarded interface {
 
 // DoMarker has a shard end a producer's transaction: the marker is written behind all that was commanded before, and the
 // machine decides. It returns when the marker is committed. The errors are those of Do, and INVALID_PRODUCER_EPOCH and
-// TRANSACTION_COORDINATOR_FENCED, with which the partition refuses a marker. It may be called again after any error.
+// TRANSACTION_COORDINATOR_FENCED, with which the partition refuses a marker. It may be called again after any error; after
+// ErrPanicked, unlike a command, the marker stands.
 func (r *Runtime[In]) DoMarker(ctx context.Context, index int32, m partition.Marker) error {
 	_, err := r.do(ctx, index, func(q *request[In]) { q.marker = &m })
 	return err

@@ -34,8 +34,10 @@ type world struct {
 
 	told told // by the runtime
 
-	mu       sync.Mutex // guards what follows
-	machines [worldShards]*journal
+	mu         sync.Mutex // guards what follows
+	machines   [worldShards]*journal
+	producers  int64   // ids that were given
+	unfinished []ended // transactions of whose end it is not known whether it is in the log
 }
 
 func newWorld(t *testing.T, fs vfs.FS) *world {
@@ -53,12 +55,17 @@ func (w *world) open() bool {
 	if err != nil {
 		return false
 	}
-	w.r = coordinator.New(coordinator.Options[command]{Log: zerolog.New(&w.told), Machine: func(shard int32) coordinator.Machine[command] {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.machines[shard] = &journal{}
-		return w.machines[shard]
-	}})
+	w.r = coordinator.New(coordinator.Options[command]{
+		Log: zerolog.New(&w.told),
+		Machine: func(shard int32) coordinator.Machine[command] {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.machines[shard] = &journal{}
+			return w.machines[shard]
+		},
+		// What is sent was committed: it is like the answer to somebody who has asked for nothing.
+		Send: func(shard int32, message any) { w.histories[shard].end(nil, floor{}, message.(view)) },
+	})
 	for i := range int32(worldShards) {
 		if !w.lead(i) {
 			w.close()
@@ -108,20 +115,30 @@ func (w *world) round(r *rand.Rand) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var group sync.WaitGroup
+	for _, e := range w.takeUnfinished() {
+		group.Go(func() { w.finish(ctx, e) })
+	}
 	for range 1 + r.IntN(8) {
 		shard, c, n := int32(r.IntN(worldShards)), command{}, 0
-		switch k := r.IntN(10); {
+		switch k := r.IntN(12); {
 		case k < 6:
 			n, c.pad = 1+r.IntN(5), r.IntN(200)
 		case k < 7:
 			c.park = true
+		case k < 9:
+			x := transaction{shard: shard, commit: r.IntN(3) > 0}
+			for range r.IntN(4) {
+				x.sizes = append(x.sizes, 1+r.IntN(5))
+			}
+			group.Go(func() { w.transact(ctx, x) })
+			continue
 		}
 		group.Go(func() {
 			h := w.histories[shard]
-			var floor int
-			c.add, floor = h.begin(n)
+			var least floor
+			c.add, least = h.begin(n)
 			if v, err := w.do(ctx, shard, c); err == nil {
-				h.end(c.add, floor, v)
+				h.end(c.add, least, v)
 			}
 		})
 	}
@@ -178,6 +195,9 @@ func (w *world) survives(fs vfs.FS, marks [worldShards]int) error {
 			return errors.New("the answer is not what the machine has")
 		}
 		if err := w.histories[i].explains(j, marks[i]); err != nil {
+			return err
+		}
+		if err := next.abortAll(i, j); err != nil {
 			return err
 		}
 	}

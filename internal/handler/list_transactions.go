@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"regexp"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,16 +16,13 @@ type listTransactions struct{ *transactionCommands }
 func (h listTransactions) handle(ctx context.Context, _ *server.Client, req *kmsg.ListTransactionsRequest) *kmsg.ListTransactionsResponse {
 	resp := req.ResponseKind().(*kmsg.ListTransactionsResponse)
 	filter := txn.List{ProducerIDs: req.ProducerIDFilters, LongerThan: req.DurationFilterMillis}
-	if len(req.StateFilters) > 0 {
-		filter.States, resp.UnknownStateFilters = txn.StatesNamed(req.StateFilters)
-	}
-	if p := req.TransactionalIDPattern; p != nil && *p != "" {
-		pattern, err := regexp.Compile("^(?:" + *p + ")$")
-		if err != nil {
+	filter.States, resp.UnknownStateFilters = txn.StatesNamed(req.StateFilters)
+	if p := req.TransactionalIDPattern; p != nil {
+		var err error
+		if filter.Pattern, err = txn.CompilePattern(*p); err != nil {
 			resp.ErrorCode = kerr.InvalidRegularExpression.Code
 			return resp
 		}
-		filter.Pattern = pattern
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.patience)
 	defer cancel()

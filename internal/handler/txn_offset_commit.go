@@ -112,13 +112,32 @@ func (h txnOffsetCommit) verify(image *catalog.Image, req *kmsg.TxnOffsetCommitR
 	if err != nil {
 		return 0, kerr.NotCoordinator
 	}
-	guard, ask, err := offsets.GuardProducer(req.ProducerID, req.ProducerEpoch)
-	switch {
-	case err != nil:
-		return 0, errorOf(err)
-	case !ask:
-		return 0, nil
+	return confirmedGuard(offsets, req, func() *kerr.Error { return h.confirm(p, req) })
+}
+
+// confirmedGuard takes the guard of a producer until it is the one that was confirmed: while the coordinator was asked the
+// marker of the transaction before may have ended another (verifyRounds).
+func confirmedGuard(p producerGuard, req *kmsg.TxnOffsetCommitRequest, confirm func() *kerr.Error) (confirmed partition.Guard, code *kerr.Error) {
+	for range verifyRounds {
+		guard, ask, err := p.GuardProducer(req.ProducerID, req.ProducerEpoch)
+		switch {
+		case err != nil:
+			return 0, errorOf(err)
+		case !ask:
+			return 0, nil
+		case guard == confirmed:
+			return guard, nil
+		}
+		if code := confirm(); code != nil {
+			return 0, code
+		}
+		confirmed = guard
 	}
+	return confirmed, nil
+}
+
+// confirm has the coordinator of transactions confirm that a group's partition is part of a producer's, or adds it.
+func (h txnOffsetCommit) confirm(p txn.Partition, req *kmsg.TxnOffsetCommitRequest) *kerr.Error {
 	added, code := h.transactions.add(txn.AddPartitions{
 		TransactionalID: req.TransactionalID, ProducerID: req.ProducerID, ProducerEpoch: req.ProducerEpoch,
 		Partitions: []txn.Partition{p}, VerifyOnly: req.Version < implicitTxnCommit, Implicit: true,
@@ -132,5 +151,5 @@ func (h txnOffsetCommit) verify(image *catalog.Image, req *kmsg.TxnOffsetCommitR
 	case code == kerr.TransactionAbortable && req.Version < abortableTxnCommit:
 		code = kerr.InvalidTxnState
 	}
-	return guard, code
+	return code
 }

@@ -141,3 +141,25 @@ func TestDumpOfWhatIsNone(t *testing.T) {
 		}
 	}
 }
+
+// TestDumpOfMarkers: what ends a transaction is told in words, and a control batch that nobody understands is one still.
+func TestDumpOfMarkers(t *testing.T) {
+	for key, want := range map[string]string{
+		"\x00\x00\x00\x00": "abort marker of coordinator epoch 7",
+		"\x00\x00\x00\x01": "commit marker of coordinator epoch 7",
+		"\x00\x00\x00\x02": ", control\n",
+	} {
+		b := record.NewBuilder(3)
+		b.ProducerID, b.ProducerEpoch, b.Transactional, b.Control = 1000, 2, true, true
+		b.Add(1_700_000_000_000, []byte(key), []byte("\x00\x00\x00\x00\x00\x07"))
+		batch, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		(&textPrinter{&out}).batch(0, batch)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is told as %q, want %q", key, out.String(), want)
+		}
+	}
+}

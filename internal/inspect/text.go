@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"segue/internal/catalog"
+	"segue/partition"
 	"segue/storage"
 	"segue/storage/record"
 )
@@ -33,7 +34,9 @@ func (p *textPrinter) batch(pos int64, b record.Batch) {
 	if b.IsTransactional() {
 		p.printf(", transactional")
 	}
-	if b.IsControl() {
+	if m, ok := partition.MarkerIn(b); ok {
+		p.printf(", %s marker of coordinator epoch %d", m.Verb(), m.CoordinatorEpoch)
+	} else if b.IsControl() {
 		p.printf(", control")
 	}
 	p.printf("\n")

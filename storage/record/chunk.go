@@ -18,7 +18,10 @@ type Chunk struct {
 	Offset int64        // of the first byte in File
 	Length int          // in bytes
 	Conn   syscall.Conn // File's descriptor for sendfile; nil where there is none
-	pin    *pin
+	// Followed says that a whole and sound batch lies right behind these bytes in File: so its header tells of an offset
+	// that all of the chunk lies below.
+	Followed bool
+	pin      *pin
 }
 
 // pin runs a release once, however many copies of a Chunk ask for it.
@@ -42,6 +45,22 @@ func (c Chunk) Release() {
 	if c.pin != nil && c.pin.released.CompareAndSwap(false, true) {
 		c.pin.release()
 	}
+}
+
+// Below returns an offset that all of the chunk lies below, if it is Followed; else, and if that cannot be read, the one given.
+func (c Chunk) Below(otherwise Offset) Offset {
+	if !c.Followed {
+		return otherwise
+	}
+	buf := make([]byte, HeaderSize)
+	if n, _ := c.File.ReadAt(buf, c.Offset+int64(c.Length)); n < HeaderSize {
+		return otherwise
+	}
+	h, err := ParseHeader(buf)
+	if err != nil {
+		return otherwise
+	}
+	return h.BaseOffset()
 }
 
 // AppendTo appends the chunk's bytes to dst. On an error dst comes back as it was; a file that ends before the chunk

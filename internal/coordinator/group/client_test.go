@@ -191,6 +191,9 @@ func (c *client) take(answer any) {
 			c.refused(m.ErrorCode)
 			return
 		}
+		if m.Generation != c.generation+1 { // others may have come further with what it has
+			clear(c.position)
+		}
 		c.memberID, c.generation, c.phase, c.leads = m.MemberID, m.Generation, syncing, nil
 		if m.LeaderID == m.MemberID && !m.SkipAssignment {
 			c.leads = m
@@ -201,10 +204,10 @@ func (c *client) take(answer any) {
 			return
 		}
 		c.phase = working
-		c.beat = c.sim.w.now.Add(c.session / 3)
+		c.beat = c.sim.w.now.Add(min(c.session, c.rebalance) / 3)
 		c.own(partitionsOf(m.MemberAssignment))
 	case *kmsg.HeartbeatResponse:
-		c.beat = c.sim.w.now.Add(c.session / 3)
+		c.beat = c.sim.w.now.Add(min(c.session, c.rebalance) / 3)
 		c.refused(m.ErrorCode)
 	case *kmsg.OffsetCommitResponse:
 		p := m.Topics[0].Partitions[0]

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/internal/coordinator"
@@ -107,6 +109,81 @@ func TestCoordinatorFindsTheShard(t *testing.T) {
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("groups are %q, want %q", got, want)
+		}
+	})
+}
+
+// Offsets of a transaction are told when its marker is committed, and count when they are written. Without a guard, or with one
+// that the end of a transaction has taken back, none is.
+func TestCoordinatorInTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRuntime()
+		defer func() { _ = r.Close(context.Background()) }()
+		p := openShard(t, logtest.NewMemory(), 0)
+		r.Load(0, p)
+		synctest.Wait()
+		c := group.NewCoordinator(r, func() int32 { return 1 })
+		guard := func() partition.Guard {
+			g, _, err := p.GuardProducer(7, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		txnCommit := func(offset int64, g partition.Guard) error {
+			req := kmsg.NewPtrTxnOffsetCommitRequest()
+			req.Version, req.Group, req.ProducerID = 5, "g", 7
+			long := strings.Repeat("x", 101)
+			req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{
+				{Partition: 0, Offset: offset}, {Partition: 1, Offset: offset, Metadata: &long},
+			}}}
+			m, err := c.Do(t.Context(), "g", group.Input{Request: group.TxnCommit{Request: req, TopicIDs: make([][16]byte, 1), Guard: g}})
+			if err == nil {
+				ps := m.(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions
+				if ps[0].ErrorCode != 0 || ps[1].ErrorCode != kerr.OffsetMetadataTooLarge.Code {
+					t.Errorf("%+v", ps)
+				}
+			}
+			return err
+		}
+		mark := func(commit bool) {
+			if err := r.DoMarker(t.Context(), 0, partition.Marker{ProducerID: 7, Commit: commit, Version: 1}); err != nil {
+				t.Error(err)
+			}
+		}
+		told := func(want int64) {
+			t.Helper()
+			m, err := c.Do(t.Context(), "g", group.Input{Request: group.Fetch{Group: "g", Topics: []group.FetchTopic{{Topic: "t", Partitions: []int32{0}}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.(*kmsg.OffsetFetchResponseGroup).Topics[0].Partitions[0].Offset; got != want {
+				t.Errorf("told %d, want %d", got, want)
+			}
+		}
+		if err := txnCommit(5, 0); !errors.Is(err, kerr.InvalidTxnState) {
+			t.Errorf("without a guard: %v", err)
+		}
+		late := guard()
+		if err := txnCommit(6, late); err != nil {
+			t.Error(err)
+		}
+		told(-1)
+		mark(true)
+		told(6)
+		if err := txnCommit(7, late); !errors.Is(err, kerr.InvalidTxnState) {
+			t.Errorf("behind the end: %v", err)
+		}
+		if err := txnCommit(8, guard()); err != nil {
+			t.Error(err)
+		}
+		if err := txnCommit(9, 0); err != nil { // it is open now
+			t.Error(err)
+		}
+		mark(false)
+		told(6)
+		if got, want := c.Stats(), (group.Stats{Committed: 3, Refused: 7}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
 		}
 	})
 }

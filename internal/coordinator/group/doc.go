@@ -22,6 +22,13 @@
 // Stable or Empty; clients notice by the generation and join again. A group that commits have made (it has no members
 // and never had any) is durable by its offsets alone.
 //
+// # Transactions
+//
+// Offsets that a producer commits in a transaction (TxnOffsetCommit) are pending until its marker is in the log (Decide).
+// Meanwhile who asks for stable offsets is told to wait. Of all that is committed for a partition, in transactions or not, that
+// counts which was written last, in whatever order it was decided: compaction keeps no other. Whatever deletes an offset
+// deletes what is pending for its partition; expiry does neither.
+//
 // # Bytes
 //
 // Byte slices and strings inside the machine are never written to after they are stored, so replies share them.

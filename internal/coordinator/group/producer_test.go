@@ -32,7 +32,7 @@ func (s *simulation) end(id int64, commit bool) bool {
 	if _, open := s.transactions[id]; !open {
 		return false
 	}
-	if s.rng.IntN(50) == 0 {
+	if !s.calm && s.rng.IntN(50) == 0 {
 		s.crash(func(compacted bool) coordinator.Effects {
 			s.w.m.Decide(s.w.now, coordinator.Producer{ID: id}, commit)
 			return s.w.reload(compacted)

@@ -55,6 +55,7 @@ type simulation struct {
 	offsets map[place]int64
 
 	transactions map[int64]transaction // those that are open, by producer
+	calm         bool                  // nothing crashes any more
 }
 
 // place is what an offset is committed for.
@@ -152,7 +153,7 @@ func (s *simulation) send(c *client, req any) {
 	if c != nil {
 		in.Client.ID = c.name
 	}
-	if s.rng.IntN(400) == 0 {
+	if !s.calm && s.rng.IntN(400) == 0 {
 		s.crash(func(compacted bool) coordinator.Effects {
 			s.w.m.Handle(s.w.now, s.w.token+1, in)
 			return s.w.reload(compacted)
@@ -302,6 +303,7 @@ func (s *simulation) stable(group string, p int32) (offset int64, ok bool) {
 
 // settle ends all trouble, and waits for all groups to come to rest.
 func (s *simulation) settle() {
+	s.calm = true
 	for _, c := range s.clients {
 		c.sleepUntil = time.Time{}
 	}

@@ -66,15 +66,15 @@ func checkTold(w *world, group string, p int32) {
 	told := func(stable bool) kmsg.OffsetFetchResponseGroupTopicPartition {
 		return w.m.fetch(Fetch{Group: group, RequireStable: stable, Topics: []FetchTopic{{Topic: "t", Partitions: []int32{p}}}}).Topics[0].Partitions[0]
 	}
-	key := string(offsetKey(group, "t", p))
+	key := offsetKey(group, "t", p)
 	plain := told(false)
 	want := plain
-	if len(w.ref.wait[key]) > 0 {
+	if len(w.ref.wait[string(key)]) > 0 {
 		want = noOffset(p)
 		want.ErrorCode = kerr.UnstableOffsetCommit.Code
 	}
 	if got := told(true); fmt.Sprint(got.Offset, got.ErrorCode) != fmt.Sprint(want.Offset, want.ErrorCode) {
-		w.t.Fatalf("who wants a stable offset of %s for t/%d is told %d, %s; pending %v", group, p, got.Offset, errorName(got.ErrorCode), w.ref.wait[key])
+		w.t.Fatalf("who wants a stable offset of %s for t/%d is told %d, %s; pending %v", group, p, got.Offset, errorName(got.ErrorCode), w.ref.wait[string(key)])
 	}
 	all, counts := w.m.fetch(Fetch{Group: group, RequireStable: true}), plain.Offset >= 0
 	for _, topic := range all.Topics {

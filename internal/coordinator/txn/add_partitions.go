@@ -21,8 +21,8 @@ type AddPartitions struct {
 // Added says what became of an AddPartitions.
 type Added struct {
 	// Err is why none was added, or none is known: INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
-	// INVALID_REQUEST, UNSUPPORTED_VERSION for what transaction.version 0 has no records for, TRANSACTION_ABORTABLE for more partitions than a record holds. Nil if all are part of the transaction
-	// now, or if it was asked about each.
+	// INVALID_REQUEST, UNSUPPORTED_VERSION for what transaction.version 0 has no records for, TRANSACTION_ABORTABLE for more
+	// partitions than a record holds. Nil if all are part of the transaction now, or if it was asked about each.
 	Err *kerr.Error
 	// Missing are the partitions that were asked about and are not part of the transaction.
 	Missing []Partition

@@ -101,17 +101,6 @@ func (c *Coordinator) Each(ctx context.Context, in Input) (replies []any, err er
 	return c.runtime.Each(ctx, in)
 }
 
-// Counts returns how many transactional ids there are in all shards that are here. The error is that of Each: the counts of shards
-// that are being loaded are missing.
-func (c *Coordinator) Counts(ctx context.Context) (Counts, error) {
-	replies, err := c.Each(ctx, Input{Request: Count{}})
-	all := Counts{ByState: map[State]int{}}
-	for _, reply := range replies {
-		all.Add(reply.(Counts))
-	}
-	return all, err
-}
-
 // Load has a shard loaded from its partition's log, as coordinator.Runtime.Load does. The log's leader epoch is the
 // coordinator's epoch in the markers.
 func (c *Coordinator) Load(shard int32, log coordinator.Log) {

@@ -170,6 +170,19 @@ func (s *stage) inState(id, want string) {
 	}
 }
 
+func (s *stage) counts() Counts {
+	s.Helper()
+	replies, err := s.c.Each(context.Background(), Input{Request: Count{}})
+	if err != nil || len(replies) != testShards {
+		s.Errorf("%d shards reply, %v", len(replies), err)
+	}
+	all := Counts{ByState: map[State]int{}}
+	for _, reply := range replies {
+		all.Add(reply.(Counts))
+	}
+	return all
+}
+
 // writer writes markers down. It is safe for concurrent use.
 type writer struct {
 	block chan struct{} // writes wait until it is closed; nil for none
@@ -312,21 +325,23 @@ func TestCoordinatorTriesAgain(t *testing.T) {
 // The pause between two tries grows up to its bound, and begins anew when something was written.
 func TestCoordinatorPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &writer{fail: map[Partition][]error{tp(0): slices.Repeat([]error{kerr.KafkaStorageError}, 15)}}
+		failing := func(n int) []error { return slices.Repeat([]error{kerr.KafkaStorageError}, n) }
+		w := &writer{fail: map[Partition][]error{tp(0): failing(15), tp(1): failing(17)}}
 		s := newStage(t, w)
 		defer s.stop()
 		id, epoch := s.begin("a")
-		s.add("a", id, epoch, tp(0))
+		s.add("a", id, epoch, tp(0), tp(1))
 		s.end("a", id, epoch, false)
 		time.Sleep(time.Minute)
 		s.inState("a", "CompleteAbort")
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		var pauses []time.Duration
-		for i := range w.at[1:] {
-			pauses = append(pauses, w.at[i+1]-w.at[i])
+		at := slices.Compact(w.at)
+		for i := range at[1:] {
+			pauses = append(pauses, at[i+1]-at[i])
 		}
-		want := []time.Duration{20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000, 5000, 5000, 5000, 5000, 5000}
+		want := []time.Duration{20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 20, 40}
 		for i := range want {
 			want[i] *= time.Millisecond
 		}
@@ -349,15 +364,16 @@ func TestCoordinatorEndsMany(t *testing.T) {
 			s.add(name, id, epoch, tp(0))
 			s.end(name, id, epoch, n%2 == 0)
 		}
-		counts, err := s.c.Counts(t.Context())
-		if err != nil || counts.ByState[PrepareCommit] != many/2 || counts.ByState[PrepareAbort] != many/2 {
-			t.Errorf("%+v, %v", counts, err)
+		synctest.Wait()
+		counts := s.counts()
+		if counts.ByState[PrepareCommit] != many/2 || counts.ByState[PrepareAbort] != many/2 {
+			t.Errorf("%+v", counts)
 		}
 		close(w.block)
 		synctest.Wait()
-		counts, err = s.c.Counts(t.Context())
-		if err != nil || counts.ByState[CompleteCommit] != many/2 || counts.ByState[CompleteAbort] != many/2 || w.most != sendAtOnce {
-			t.Errorf("%+v, %v; %d at a time", counts, err, w.most)
+		counts = s.counts()
+		if counts.ByState[CompleteCommit] != many/2 || counts.ByState[CompleteAbort] != many/2 || w.most != sendAtOnce {
+			t.Errorf("%+v; %d at a time", counts, w.most)
 		}
 		s.idle()
 	})
@@ -366,17 +382,22 @@ func TestCoordinatorEndsMany(t *testing.T) {
 // A shard that leaves has no markers written any more; when it comes again it has them written all over.
 func TestCoordinatorUnloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &writer{block: make(chan struct{}), fail: map[Partition][]error{tp(9): {kerr.NotLeaderForPartition}}}
+		w := &writer{fail: map[Partition][]error{tp(9): {kerr.NotLeaderForPartition, kerr.NotLeaderForPartition}}}
 		s := newStage(t, w)
 		defer s.stop()
-		id, epoch := s.begin("a")
+		id, epoch := s.begin("b") // which pauses when its shard leaves
+		s.add("b", id, epoch, tp(9))
+		s.end("b", id, epoch, true)
+		w.wrote(t, "t/9 100/1 commit fails coordinator 7 version 2")
+		block := make(chan struct{})
+		w.mu.Lock()
+		w.block = block
+		w.mu.Unlock()
+		id, epoch = s.begin("a") // which is being written
 		s.add("a", id, epoch, tp(0))
 		s.end("a", id, epoch, true)
-		other, epoch := s.begin("b") // which pauses when its shard leaves
-		s.add("b", other, epoch, tp(9))
-		s.end("b", other, epoch, true)
+		synctest.Wait()
 		w.mu.Lock()
-		block := w.block
 		w.block = nil
 		w.mu.Unlock()
 		shards := []int32{coordinator.ShardOf("a", testShards), coordinator.ShardOf("b", testShards)}
@@ -406,7 +427,7 @@ func TestCoordinatorUnloads(t *testing.T) {
 		w.mu.Lock()
 		slices.Sort(w.written)
 		w.mu.Unlock()
-		w.wrote(t, "t/0 100/1 commit coordinator 8 version 2", "t/9 101/1 commit coordinator 8 version 2", "t/9 101/1 commit fails coordinator 8 version 2")
+		w.wrote(t, "t/0 101/1 commit coordinator 8 version 2", "t/9 100/1 commit coordinator 8 version 2", "t/9 100/1 commit fails coordinator 8 version 2")
 		s.idle()
 	})
 }
@@ -427,7 +448,12 @@ func TestCoordinatorCloses(t *testing.T) {
 		id, epoch = s.begin("a")
 		s.add("a", id, epoch, tp(0))
 		s.end("a", id, epoch, true)
+		synctest.Wait()
+		began := time.Now()
 		s.stop()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it takes %v", took)
+		}
 		time.Sleep(time.Minute)
 		w.wrote(t)
 	})

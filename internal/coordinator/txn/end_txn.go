@@ -7,12 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const (
-	// epochBumpVersion is from when on EndTxn raises the producer's epoch (KIP-890).
-	epochBumpVersion = 5
-	// fencedSinceEndTxn is the version of EndTxn from which on clients know PRODUCER_FENCED.
-	fencedSinceEndTxn = 2
-)
+// epochBumpVersion is from when on EndTxn raises the producer's epoch (KIP-890).
+const epochBumpVersion = 5
 
 // endTxn handles EndTxn.
 func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction) {
@@ -39,7 +35,7 @@ func (m *Machine) endTxn(req *kmsg.EndTxnRequest) (reply any, ends *transaction)
 	if !ok {
 		return NeedProducerID{}, nil
 	}
-	resp.ErrorCode = code(olderFence(err, req.Version < fencedSinceEndTxn))
+	resp.ErrorCode = code(err)
 	if err == kerr.ConcurrentTransactions {
 		ends = t
 	}

@@ -7,16 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// fencedSinceInit is the version of InitProducerId from which on clients know PRODUCER_FENCED.
-const fencedSinceInit = 4
-
 // initProducerID handles InitProducerId: a producer begins under a transactional id, or begins anew after an error (KIP-360).
 // Whoever had the id before is fenced, and a transaction that it left open is aborted, which is waited for.
 func (m *Machine) initProducerID(req *kmsg.InitProducerIDRequest) (reply any, ends *transaction) {
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 	resp.ProducerID, resp.ProducerEpoch = noProducerID, noProducerEpoch
 	fail := func(err *kerr.Error) *kmsg.InitProducerIDResponse {
-		resp.ErrorCode = code(olderFence(err, req.Version < fencedSinceInit))
+		resp.ErrorCode = err.Code
 		return resp
 	}
 	id := ""

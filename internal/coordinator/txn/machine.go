@@ -34,7 +34,8 @@ type Options struct {
 type Input struct {
 	// Request is a *kmsg.InitProducerIDRequest with a transactional id or a *kmsg.EndTxnRequest, answered by the kmsg response of
 	// the same version; or an AddPartitions, Describe, List, Count or Complete, answered as each says. In place of any of
-	// them the answer may be NeedProducerID. The machine keeps no part of it but strings and lists of partitions.
+	// them the answer may be NeedProducerID. A client of an older version is told INVALID_PRODUCER_EPOCH for a PRODUCER_FENCED,
+	// which is for the handler to see to. The machine keeps no part of it but strings and lists of partitions.
 	Request any
 }
 
@@ -188,14 +189,6 @@ func (m *Machine) written() (size int) {
 		size += recordOverhead + len(r.Key) + len(r.Value)
 	}
 	return size
-}
-
-// olderFence returns what a client is told instead of an error if it does not know PRODUCER_FENCED.
-func olderFence(err *kerr.Error, unknown bool) *kerr.Error {
-	if err == kerr.ProducerFenced && unknown {
-		return kerr.InvalidProducerEpoch
-	}
-	return err
 }
 
 // code is the number of an error; nil is none.

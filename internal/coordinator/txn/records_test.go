@@ -121,6 +121,20 @@ func TestApplyNewer(t *testing.T) {
 	}
 }
 
+// TestApplyStrays reads partitions that are part of no transaction: Kafka takes those of an Empty id for none, and writes none of
+// a complete one.
+func TestApplyStrays(t *testing.T) {
+	for _, state := range []byte{byte(Empty), byte(CompleteCommit), byte(CompleteAbort)} {
+		m := New(Options{})
+		if err := m.Apply(coordinator.Record{Key: unhex(kafkaKey), Value: withState(kafkaRecords()[4].value, state)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.transactions["my-tx"]; len(got.partitions) > 0 {
+			t.Errorf("%s", said(got))
+		}
+	}
+}
+
 // TestApplyRefuses tells damage from what is merely unknown. Nothing is made of the counts in it.
 func TestApplyRefuses(t *testing.T) {
 	good := kafkaRecords()
