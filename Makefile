@@ -36,7 +36,7 @@ integration: ## the black-box tests on the built binary, with some of the client
 
 clients: ## installs clients of all makes, runs them against the built binary, and prints what goes; TABLE=page puts it there
 	SEGUE_CLIENTS=all SEGUE_CLIENTS_TABLE=$(abspath $(TABLE)) \
-		$(GO) test -count=1 -v -tags integration -timeout 60m -run 'TestClients|TestTools' ./integration/clients
+		$(GO) test -count=1 -v -tags integration -timeout 60m -run 'TestClients|TestTools|TestStreams' ./integration/clients
 
 oracle: ## ask the newest Apache Kafka again what it answers; needs Java and Maven. The tests compare with what it said
 	$(GO) test -count=1 -v -timeout 30m -run TestRecord ./integration/oracle -record

@@ -46,6 +46,8 @@
 // machine, what installs it, what it promises, and what it is known not to have, which the table shows as a dash. TestLies
 // proves the judge, by drivers that lie.
 //
+// Kafka Streams has no driver either: TestStreams runs a word count of its own, exactly once, and kills it and the broker.
+//
 // The command-line tools of Apache Kafka (kafka-topics and so on) have no drivers: TestTools runs them, and reads what they
 // print. SEGUE_CLIENTS names them kafka-tools; they need Java and Maven.
 //

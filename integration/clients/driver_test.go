@@ -72,7 +72,7 @@ func (s *session) start(verb string, args ...string) *run {
 		r.cmd = exec.Command(argv[0], argv[1:]...)
 		r.cmd.Dir = s.c.folder
 	}
-	if slices.Contains([]string{"group", "steady", "transact", "transform"}, verb) && r.cmd.Stdin == nil {
+	if slices.Contains([]string{"group", "steady", "transact", "transform", "count"}, verb) && r.cmd.Stdin == nil {
 		stdin, err := r.cmd.StdinPipe()
 		if err != nil {
 			s.t.Fatal(err)

@@ -3,6 +3,7 @@
 package clients
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // lie is a driver that does not tell, or do, what it should, in a scenario that must fail for it.
@@ -142,6 +145,48 @@ func TestKept(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("of %s it says %q, want %q", tt.log, got, tt.want)
+		}
+	}
+}
+
+// TestEnded: what is told of a transaction's end has to be true of all its records, and what is told of none has to be whole.
+func TestEnded(t *testing.T) {
+	for _, tt := range []struct {
+		counts map[string]int
+		told   string
+		want   string
+	}{
+		{map[string]int{"0": 3, "3": 3}, "c0 a2", ""},
+		{map[string]int{"0": 3}, "c0 c1", "transaction 1 was committed, and 0 of its 3 records are there"},
+		{map[string]int{"0": 2}, "c0", "transaction 0 was committed, and 2 of its 3 records are there"},
+		{map[string]int{"0": 4}, "c0", "transaction 0 was committed, and 4 of its 3 records are there"},
+		{map[string]int{"2": 1}, "a2", "transaction 2 was aborted, and 1 of its records are there"},
+		{map[string]int{"4": 1}, "", "of transaction 4 there are 1 records of 3"},
+	} {
+		var told []line
+		for _, v := range strings.Fields(tt.told) {
+			told = append(told, line{Value: v})
+		}
+		if got := fmt.Sprint(ended(tt.counts, told)); got != cmp.Or(tt.want, "<nil>") {
+			t.Errorf("of %v, told %q, it says %q, want %q", tt.counts, tt.told, got, tt.want)
+		}
+	}
+}
+
+// TestConsecutive: each word's counts go up by one.
+func TestConsecutive(t *testing.T) {
+	for log, want := range map[string]string{
+		"a1 b1 a2 a3 b2": "<nil>",
+		"a1 a3":          `at 0-1 the count of a is "3", want 2`,
+		"a1 a2 a2":       `at 0-2 the count of a is "2", want 3`,
+		"b2":             `at 0-0 the count of b is "2", want 1`,
+	} {
+		var records []*kgo.Record
+		for i, text := range strings.Fields(log) {
+			records = append(records, &kgo.Record{Offset: int64(i), Key: []byte(text[:1]), Value: []byte(text[1:])})
+		}
+		if got := fmt.Sprint(consecutive(records)); got != want {
+			t.Errorf("of %s it says %q, want %q", log, got, want)
 		}
 	}
 }
