@@ -29,6 +29,9 @@ const verifyRounds = 3
 // verify takes guards for the transactional batches among some, has the coordinator confirm those that need it, and returns
 // the batches that may be appended. The others have their answer. A transaction is asked about once for all that goes to it.
 func (h *produce) verify(work []addition) []addition {
+	if !anyTransactional(work) {
+		return work
+	}
 	failed := map[int]error{}
 	for round := range verifyRounds {
 		asked := h.guard(work, failed, round == 0)
@@ -49,6 +52,15 @@ func (h *produce) verify(work []addition) []addition {
 		sound = append(sound, w)
 	}
 	return sound
+}
+
+func anyTransactional(work []addition) bool {
+	for i := range work {
+		if work[i].batch.IsTransactional() {
+			return true
+		}
+	}
+	return false
 }
 
 // guard takes the guards of the transactional batches that have not failed, and returns which of them the coordinator has to
