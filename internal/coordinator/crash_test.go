@@ -107,7 +107,7 @@ func crashes(t *testing.T, seed uint64, plant func(*partition.Partition) coordin
 	for _, h := range w.histories {
 		committed, doomed = committed+len(h.committed), doomed+len(h.doomed)
 	}
-	if plant == nil && (committed < 10 || doomed < 10) {
+	if plant == nil && (committed < 3 || doomed < 3) {
 		t.Errorf("only %d transactions were committed, and %d numbers aborted", committed, doomed)
 	}
 	return points, fault
