@@ -88,6 +88,39 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkTransaction has transactions of one record, beside others that stay open.
+func BenchmarkTransaction(b *testing.B) {
+	for _, open := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("%d others open", open), func(b *testing.B) {
+			ctx := context.Background()
+			p, err := partition.Open(ctx, nothingStore{}, theID, 0, testConfig(), codecs())
+			if err != nil {
+				b.Fatal(err)
+			}
+			begin := func(id int64, epoch int16) {
+				one := []partition.Addition{{Batch: logtest.Spec{Producer: id + 1, ProducerEpoch: epoch, Transactional: true}.Batch(b)}}
+				if one[0].Guard, _, err = p.Guard(one[0].Batch.Header, true); err != nil {
+					b.Fatal(err)
+				}
+				if p.AppendAll(ctx, -1, one, partition.Client); one[0].Err != nil {
+					b.Fatal(one[0].Err)
+				}
+			}
+			for id := range open {
+				begin(int64(id)+1<<40, 0)
+			}
+			b.ReportAllocs()
+			for id := int64(0); b.Loop(); id++ {
+				begin(id%100, int16(id/100%30_000))
+				m := partition.Marker{ProducerID: id % 100, ProducerEpoch: int16(id / 100 % 30_000), Commit: true}
+				if _, err := p.AppendMarker(ctx, -1, m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkIdle says what an idle partition costs in memory.
 func BenchmarkIdle(b *testing.B) {
 	const partitions = 10_000

@@ -49,7 +49,8 @@ func (s *state) expire(now int64, expiry time.Duration) {
 }
 
 // encode writes the state as a checkpoint holds it: the version, the epochs, the producers, the open and the aborted
-// transactions, each with their count before them, numbers as varints. The log guards it with a checksum.
+// transactions, each with their count before them, numbers as varints, those of an aborted one as distances. The log guards it
+// with a checksum.
 func (s *state) encode() []byte {
 	b := make([]byte, 0, 16+len(s.epochs)*8+len(s.producers.byID)*64)
 	b = append(b, checkpointVersion)
@@ -80,11 +81,13 @@ func (s *state) encode() []byte {
 		b = binary.AppendVarint(b, txn.since)
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.transactions.aborted)))
+	before := record.Offset(-1)
 	for _, a := range s.transactions.aborted {
 		b = binary.AppendVarint(b, a.producerID)
-		b = binary.AppendVarint(b, int64(a.first))
-		b = binary.AppendVarint(b, int64(a.last))
-		b = binary.AppendVarint(b, int64(a.stable))
+		b = binary.AppendVarint(b, int64(a.last-before))
+		b = binary.AppendVarint(b, int64(a.last-a.first))
+		b = binary.AppendVarint(b, int64(a.last+1-a.stable))
+		before = a.last
 	}
 	return b
 }
@@ -164,14 +167,13 @@ func (d *decoder) transactions(t *transactions) (open int) {
 	for i := range len(t.undecided) - 1 {
 		d.bad = d.bad || t.undecided[i].first == t.undecided[i+1].first
 	}
+	before := int64(-1)
 	for range d.count(minAbortedBytes) {
-		a := abortedTxn{producerID: d.int(0, math.MaxInt64), first: record.Offset(d.int(0, math.MaxInt64))}
-		a.last = record.Offset(d.int(int64(a.first), math.MaxInt64-1))
-		a.stable = record.Offset(d.int(0, int64(a.last)+1))
-		if n := len(t.aborted); n > 0 && t.aborted[n-1].last >= a.last {
-			d.bad = true
-		}
-		t.aborted = append(t.aborted, a)
+		id := d.int(0, math.MaxInt64)
+		last := before + d.int(1, math.MaxInt64-1-max(before, 0))
+		first, stable := last-d.int(0, max(last, 0)), last+1-d.int(0, max(last+1, 0))
+		t.aborted = append(t.aborted, abortedTxn{id, record.Offset(first), record.Offset(last), record.Offset(stable)})
+		before = last
 	}
 	return open
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,14 +33,14 @@ type compactTrial struct {
 	log     txnLog
 	records map[record.Offset]string // "key=value", a key alone for a tombstone
 	start   record.Offset
-	deletes bool // records are deleted; if not, checkpoints are lost
-	looking bool // compaction is at work, and readers look at the log while it is
+	deletes bool        // records are deleted; if not, checkpoints are lost
+	looking atomic.Bool // compaction is at work, and readers look at the log while it is
 }
 
 func (t *compactTrial) open() {
 	t.Helper()
 	fsys := vfs.Inject(t.disk, func(op vfs.Op) error {
-		if t.looking && (op.Kind == vfs.OpRename || op.Kind == vfs.OpCreate) {
+		if t.looking.Load() && (op.Kind == vfs.OpRename || op.Kind == vfs.OpCreate) {
 			t.read()
 		}
 		return nil
@@ -214,9 +215,9 @@ func (t *compactTrial) step() {
 	case n < 68:
 		t.end()
 	case n < 82:
-		t.looking = true
+		t.looking.Store(true)
 		err := t.dir.Compact(ctx)
-		t.looking = false
+		t.looking.Store(false)
 		if s := t.dir.Stats(); err != nil || s.CompactFailures+s.CompactDamaged+s.CompactUnread != 0 {
 			t.Fatal(err, s)
 		}

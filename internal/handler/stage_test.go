@@ -52,8 +52,23 @@ type stage struct {
 	looks   atomic.Pointer[error]        // what asking for the size of a disk comes to
 	refused atomic.Int64                 // topics that were too many
 	runtime *coordinator.Runtime[group.Input]
-	txns    *txn.Coordinator
+	txns    *stageTransactions
 	groups  *stageGroups
+	// beforeMarkers is called before the coordinator has markers written.
+	beforeMarkers atomic.Pointer[func()]
+}
+
+// stageTransactions is the coordinator of transactions, and can be watched.
+type stageTransactions struct {
+	*txn.Coordinator
+	asks atomic.Pointer[func(request any)] // is told what is asked
+}
+
+func (x *stageTransactions) Do(ctx context.Context, id string, in txn.Input) (any, error) {
+	if f := x.asks.Load(); f != nil {
+		(*f)(in.Request)
+	}
+	return x.Coordinator.Do(ctx, id, in)
 }
 
 // stageGroups is the coordinator of groups, and can be made to fail.
@@ -124,7 +139,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 	})}
 
 	ids := txn.NewProducerIDs(s.catalog.AllocateProducerIDs)
-	s.txns = txn.NewCoordinator(txn.Config{
+	s.txns = &stageTransactions{Coordinator: txn.NewCoordinator(txn.Config{
 		Machine: func() txn.Options {
 			return txn.Options{
 				Version:    func() int16 { return s.catalog.Image().FeatureLevel(catalog.TransactionVersion) },
@@ -139,7 +154,7 @@ func newStage(t *testing.T, settings ...string) *stage {
 			return 0
 		},
 		IDs: ids, Markers: s,
-	})
+	})}
 	t.Cleanup(func() {
 		if err := s.txns.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -228,6 +243,9 @@ func (s *stage) open(t *catalog.Topic, from int32) error {
 
 // WriteMarkers implements txn.MarkerWriter.
 func (s *stage) WriteMarkers(ctx context.Context, m partition.Marker, to []txn.Partition) []error {
+	if f := s.beforeMarkers.Load(); f != nil {
+		(*f)()
+	}
 	errs := make([]error, len(to))
 	for i, at := range to {
 		topic, ok := s.catalog.Image().Topic(at.Topic)
