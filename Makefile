@@ -41,11 +41,11 @@ clients: ## installs clients of all makes, runs them against the built binary, a
 oracle: ## ask the newest Apache Kafka again what it answers; needs Java and Maven. The tests compare with what it said
 	$(GO) test -count=1 -v -timeout 30m -run TestRecord ./integration/oracle -record
 
-long: ## what proves durability, at length: crash points, failed operations, kills, power cuts; an hour or two
+long: ## what proves durability, at length: crash points, failed operations, kills, power cuts, transactions; two or three hours
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 90m -run 'TestEvery' ./storage ./internal/broker ./internal/catalog/local
 	SEGUE_LONG=1 $(GO) test -count=1 -v -timeout 30m ./integration/history
-	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 90m \
-		-run 'TestChaos|TestPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
+	SEGUE_LONG=1 $(GO) test -count=1 -v -tags integration -timeout 180m \
+		-run 'TestChaos|TestPlantedBugs|TestTransactionChaos|TestTransactionPlantedBugs|TestOverload|TestPowerCut|TestCrowd|TestHalfOpen' ./integration
 
 bench: ## the broker measured from outside, beside its limits; a person reads it. KAFKA=folder compares, KAFKA=fetch has Maven bring one
 	$(GO) run ./integration/bench $(if $(KAFKA),-kafka $(KAFKA)) $(BENCHFLAGS)

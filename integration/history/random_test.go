@@ -299,25 +299,31 @@ var mutations = []mutation{
 func TestBrokenHistories(t *testing.T) {
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
-			done := 0
-			made, most := randomHistories()
-			for seed := range made {
-				h := legal(seed, randomSteps)
-				if !m.do(h, rand.New(rand.NewPCG(seed, 2))) {
-					continue
-				}
-				if done++; done > most {
-					return
-				}
-				found := Check(h).Found
-				if !slices.ContainsFunc(m.want, func(n Name) bool { return found[n] > 0 }) {
-					t.Errorf("seed %d: none of %v is found, but %v", seed, m.want, found)
-				}
-			}
-			if done < most {
-				t.Errorf("only %d histories could be broken so", done)
-			}
+			checkMutation(t, m, func(seed uint64) *History { return legal(seed, randomSteps) })
 		})
+	}
+}
+
+// checkMutation breaks histories in a way, and expects that it is found.
+func checkMutation(t *testing.T, m mutation, legal func(seed uint64) *History) {
+	t.Helper()
+	done := 0
+	made, most := randomHistories()
+	for seed := range made {
+		h := legal(seed)
+		if !m.do(h, rand.New(rand.NewPCG(seed, 2))) {
+			continue
+		}
+		if done++; done > most {
+			return
+		}
+		found := Check(h).Found
+		if !slices.ContainsFunc(m.want, func(n Name) bool { return found[n] > 0 }) {
+			t.Errorf("seed %d: none of %v is found, but %v", seed, m.want, found)
+		}
+	}
+	if done < most {
+		t.Errorf("only %d histories could be broken so", done)
 	}
 }
 
