@@ -35,7 +35,7 @@ func (m *Machine) commit(t coordinator.Token, req *kmsg.OffsetCommitRequest) {
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	m.reply(t, resp)
+	m.Reply(t, resp)
 }
 
 // checkCommit returns the group that commits, which is nil if it has to be made, or why it may not. A commit by a member
@@ -85,7 +85,7 @@ func (m *Machine) checkOffset(topic string, metadata *string) *kerr.Error {
 func (m *Machine) commitOne(g *group, retention int64, topic kmsg.OffsetCommitRequestTopic, p kmsg.OffsetCommitRequestTopicPartition) {
 	c := &committed{
 		offset: p.Offset, leaderEpoch: p.LeaderEpoch,
-		at: m.millis(), expires: noTime,
+		at: m.Millis(), expires: noTime,
 		topicID: topic.TopicID,
 	}
 	if p.Metadata != nil {
@@ -97,7 +97,7 @@ func (m *Machine) commitOne(g *group, retention int64, topic kmsg.OffsetCommitRe
 		c.topicID, c.leaderEpoch = [16]byte{}, -1
 	}
 	g.put(topic.Topic, p.Partition, c)
-	m.write(offsetRecord(g.id, topic.Topic, p.Partition, c))
+	m.Write(offsetRecord(g.id, topic.Topic, p.Partition, c))
 }
 
 // utf16Len is the length of a string as Java has it.

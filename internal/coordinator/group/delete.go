@@ -33,7 +33,7 @@ func (m *Machine) delete(req Delete) *kmsg.DeleteGroupsResponseGroup {
 		resp.ErrorCode = kerr.NonEmptyGroup.Code
 	default:
 		g.eachPartition(func(topic string, p int32) { m.dropOffset(g, topic, p) })
-		m.write(groupTombstone(g.id))
+		m.Write(groupTombstone(g.id))
 		m.bury(g)
 	}
 	return &resp
@@ -83,5 +83,5 @@ func (m *Machine) checkDeleteOffsets(id string) (*group, *kerr.Error) {
 // dropOffset deletes one committed offset, and what is pending there.
 func (m *Machine) dropOffset(g *group, topic string, partition int32) {
 	m.drop(g, topic, partition)
-	m.write(offsetTombstone(g.id, topic, partition))
+	m.Write(offsetTombstone(g.id, topic, partition))
 }

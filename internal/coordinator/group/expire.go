@@ -25,9 +25,9 @@ type round struct{ ids []string }
 
 // step visits groups until the step is full, and says whether all are done. Groups that are gone meanwhile are left out.
 func (r *round) step(m *Machine, visit func(*group)) bool {
-	wrote := len(m.fx.Records)
+	wrote := len(m.Led.Records)
 	for n := 0; len(r.ids) > 0; n++ {
-		if n == stepGroups || len(m.fx.Records)-wrote >= stepTombstones {
+		if n == stepGroups || len(m.Led.Records)-wrote >= stepTombstones {
 			return false
 		}
 		if g := m.groups[r.ids[0]]; g != nil {
@@ -53,9 +53,9 @@ func (s *expirySweep) expire(m *Machine) {
 		s.ids = m.groupIDs()
 	}
 	if s.step(m, m.expireOffsets) {
-		m.set(&s.timer, s, m.opts.OffsetsCheckInterval)
+		m.Set(&s.timer, s, m.opts.OffsetsCheckInterval)
 	} else {
-		m.set(&s.timer, s, 0)
+		m.Set(&s.timer, s, 0)
 	}
 }
 
@@ -79,7 +79,7 @@ func (m *Machine) expireOffsets(g *group) {
 		}
 	}
 	if g.state == Empty && len(g.offsets)+len(g.undecided)+len(g.pending) == 0 {
-		m.write(groupTombstone(g.id))
+		m.Write(groupTombstone(g.id))
 		m.bury(g)
 	}
 }
@@ -98,7 +98,7 @@ func (m *Machine) mayExpire(g *group) bool {
 // expired says whether the time of a committed offset is up. It counts from when the group lost its last member, and
 // from the commit where there never was one or there are some now (Kafka's OffsetExpirationConditionImpl).
 func (m *Machine) expired(g *group, c *committed) bool {
-	now := m.millis()
+	now := m.Millis()
 	if c.expires != noTime {
 		return now >= c.expires
 	}
@@ -141,9 +141,9 @@ func (m *Machine) topicsDeleted(t coordinator.Token, req TopicsDeleted) {
 // expire does one step.
 func (s *deletionSweep) expire(m *Machine) {
 	if s.step(m, func(g *group) { s.visit(m, g) }) {
-		m.reply(s.token, Dropped{s.dropped})
+		m.Reply(s.token, Dropped{s.dropped})
 	} else {
-		m.set(&s.timer, s, 0)
+		m.Set(&s.timer, s, 0)
 	}
 }
 

@@ -176,7 +176,7 @@ func (g *group) electJoined() bool {
 
 // enter changes the state.
 func (m *Machine) enter(g *group, s State) {
-	g.state, g.since = s, m.millis()
+	g.state, g.since = s, m.Millis()
 }
 
 // newGroup puts an empty group into the machine.
@@ -188,12 +188,12 @@ func (m *Machine) newGroup(id string) *group {
 
 // bury takes a group out of the machine.
 func (m *Machine) bury(g *group) {
-	m.timers.Stop(&g.timer)
+	m.Timers.Stop(&g.timer)
 	for _, mb := range g.members {
-		m.timers.Stop(&mb.timer)
+		m.Timers.Stop(&mb.timer)
 	}
 	for _, p := range g.pending {
-		m.timers.Stop(&p.timer)
+		m.Timers.Stop(&p.timer)
 	}
 	delete(m.groups, g.id)
 }

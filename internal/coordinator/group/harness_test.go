@@ -254,7 +254,7 @@ func (w *world) check() {
 		w.t.Fatal(err)
 	}
 	timers := map[*timer]bool{}
-	for t := range w.m.timers.All() {
+	for t := range w.m.Timers.All() {
 		timers[t] = true
 	}
 	for id, g := range w.m.groups {

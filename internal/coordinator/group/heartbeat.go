@@ -12,7 +12,7 @@ func (m *Machine) heartbeat(t coordinator.Token, req *kmsg.HeartbeatRequest) {
 	resp := kmsg.NewPtrHeartbeatResponse()
 	resp.Version = req.Version
 	resp.ErrorCode = code(m.beat(req))
-	m.reply(t, resp)
+	m.Reply(t, resp)
 }
 
 func (m *Machine) beat(req *kmsg.HeartbeatRequest) *kerr.Error {

@@ -9,7 +9,7 @@ import (
 
 // join handles JoinGroup.
 func (m *Machine) join(t coordinator.Token, c Client, req *kmsg.JoinGroupRequest) {
-	refuse := func(memberID string, err *kerr.Error) { m.reply(t, joinError(req.Version, memberID, err)) }
+	refuse := func(memberID string, err *kerr.Error) { m.Reply(t, joinError(req.Version, memberID, err)) }
 	if err := m.checkJoin(c, req); err != nil {
 		refuse(req.MemberID, err)
 		return
@@ -24,7 +24,7 @@ func (m *Machine) join(t coordinator.Token, c Client, req *kmsg.JoinGroupRequest
 	case g == nil:
 		g = m.newGroup(req.Group)
 		m.enter(g, Empty)
-		m.write(groupRecord(g))
+		m.Write(groupRecord(g))
 		m.joinNew(g, t, c, req)
 	case !m.accepts(g, req.MemberID):
 		m.turnAway(g, req.MemberID)
@@ -124,11 +124,11 @@ func (m *Machine) joinNew(g *group, t coordinator.Token, c Client, req *kmsg.Joi
 	case req.Version < 4: // from there on a member has to come back with the id that it is given (KIP-394)
 		m.addMember(g, m.opts.MemberID(c.ID), t, c, req)
 	case len(g.pending) >= maxPending:
-		m.reply(t, joinError(req.Version, "", kerr.CoordinatorLoadInProgress)) // which clients try again
+		m.Reply(t, joinError(req.Version, "", kerr.CoordinatorLoadInProgress)) // which clients try again
 	default:
 		id := m.opts.MemberID(c.ID)
 		m.expect(g, id, millis32(req.SessionTimeoutMillis))
-		m.reply(t, joinError(req.Version, id, kerr.MemberIDRequired))
+		m.Reply(t, joinError(req.Version, id, kerr.MemberIDRequired))
 	}
 }
 
@@ -136,7 +136,7 @@ func (m *Machine) joinNew(g *group, t coordinator.Token, c Client, req *kmsg.Joi
 func (m *Machine) joinAgain(g *group, t coordinator.Token, c Client, req *kmsg.JoinGroupRequest) {
 	if p := g.pending[req.MemberID]; p != nil {
 		if req.InstanceID != nil { // static members are never told to come back; Kafka throws
-			m.reply(t, joinError(req.Version, "", kerr.UnknownServerError))
+			m.Reply(t, joinError(req.Version, "", kerr.UnknownServerError))
 			return
 		}
 		m.forget(p)
@@ -144,7 +144,7 @@ func (m *Machine) joinAgain(g *group, t coordinator.Token, c Client, req *kmsg.J
 		return
 	}
 	if err := g.validate(req.MemberID, req.InstanceID); err != nil {
-		m.reply(t, joinError(req.Version, req.MemberID, err))
+		m.Reply(t, joinError(req.Version, req.MemberID, err))
 		return
 	}
 	mb := g.member(req.MemberID)
@@ -152,7 +152,7 @@ func (m *Machine) joinAgain(g *group, t coordinator.Token, c Client, req *kmsg.J
 	switch {
 	case g.state == CompletingRebalance && same, // the first answer may have been lost
 		g.state == Stable && same && g.leader != mb.id:
-		m.reply(t, g.joined(mb, req.Version))
+		m.Reply(t, g.joined(mb, req.Version))
 	case g.state == Stable && same: // the leader may have seen topics change
 		m.updateMember(mb, t, req)
 		m.prepareRebalance(g, "the leader "+mb.id+" joins again"+clientReason(req))
@@ -178,7 +178,7 @@ func (m *Machine) addMember(g *group, id string, t coordinator.Token, c Client, 
 	}
 	g.insert(mb)
 	m.awaitJoin(mb, t, req.Version)
-	m.set(&mb.timer, mb, newMemberTimeout)
+	m.Set(&mb.timer, mb, newMemberTimeout)
 	m.rebalanceOrComplete(g, id+" is new"+clientReason(req))
 }
 

@@ -15,7 +15,7 @@ func (m *Machine) leave(t coordinator.Token, req *kmsg.LeaveGroupRequest) {
 	resp.Version = req.Version
 	if err := checkGroupID(req.Group); err != nil {
 		resp.ErrorCode = code(err)
-		m.reply(t, resp)
+		m.Reply(t, resp)
 		return
 	}
 	leaving := req.Members
@@ -40,7 +40,7 @@ func (m *Machine) leave(t coordinator.Token, req *kmsg.LeaveGroupRequest) {
 	if len(left) > 0 && g.state != Empty {
 		m.rebalanceOrComplete(g, "left: "+strings.Join(left, " ")+leaveReason(leaving))
 	}
-	m.reply(t, resp)
+	m.Reply(t, resp)
 }
 
 // leaveOne takes one member out. An administrator names a static one by its instance id alone.

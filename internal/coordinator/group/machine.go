@@ -37,18 +37,14 @@ type Client struct {
 
 // Machine holds the groups of one shard of __consumer_offsets. It implements coordinator.Machine[Input].
 type Machine struct {
+	coordinator.Turn[expirer]
+
 	opts   Options
 	groups map[string]*group
 	// open are the places in which producers have offsets that their transactions have yet to decide about.
 	open   map[int64]map[pendingPlace]struct{}
 	loaded bool // the replay is over
-	timers coordinator.Timers[expirer]
-	began  time.Time // what timers count from
-
 	expiry expirySweep
-
-	now time.Time           // of the command that is under way
-	fx  coordinator.Effects // what it has led to so far
 }
 
 var (
@@ -64,7 +60,7 @@ func New(o Options) *Machine {
 
 // Handle implements coordinator.Machine.
 func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	switch req := in.Request.(type) {
 	case *kmsg.JoinGroupRequest:
 		m.join(t, in.Client, req)
@@ -79,25 +75,25 @@ func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinat
 	case TxnCommit:
 		m.commitPending(t, req)
 	case Fetch:
-		m.reply(t, m.fetch(req))
+		m.Reply(t, m.fetch(req))
 	case Delete:
-		m.reply(t, m.delete(req))
+		m.Reply(t, m.delete(req))
 	case DeleteOffsets:
-		m.reply(t, m.deleteOffsets(req))
+		m.Reply(t, m.deleteOffsets(req))
 	case Describe:
-		m.reply(t, m.describe(req))
+		m.Reply(t, m.describe(req))
 	case List:
-		m.reply(t, m.list(req))
+		m.Reply(t, m.list(req))
 	case TopicsDeleted:
 		m.topicsDeleted(t, req)
 	case Lags:
-		m.reply(t, m.lags())
+		m.Reply(t, m.lags())
 	case Count:
-		m.reply(t, m.count())
+		m.Reply(t, m.count())
 	default:
-		m.reply(t, fmt.Errorf("group machine: a %T is not a request that it knows", in.Request))
+		m.Reply(t, fmt.Errorf("group machine: a %T is not a request that it knows", in.Request))
 	}
-	return m.end()
+	return m.End()
 }
 
 // firesAtOnce bounds how many timers one Expire runs, and so the batch that comes of it.
@@ -106,24 +102,24 @@ const firesAtOnce = 500
 // Expire implements coordinator.Machine. What is due and does not fit into one batch is left to the next call, which
 // the deadline then asks for at once.
 func (m *Machine) Expire(now time.Time) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	for range firesAtOnce {
-		t := m.timers.First()
-		if t == nil || t.At() > m.clock() {
+		t := m.Timers.First()
+		if t == nil || t.At() > m.Clock() {
 			break
 		}
-		m.timers.Stop(t)
+		m.Timers.Stop(t)
 		t.Owner().expire(m)
 		if _, swept := t.Owner().(sweep); swept {
 			break // it has its own measure of what fits
 		}
 	}
-	return m.end()
+	return m.End()
 }
 
 // Loaded implements coordinator.Machine.
 func (m *Machine) Loaded(now time.Time) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	m.loaded = true
 	for _, id := range m.groupIDs() {
 		g := m.groups[id]
@@ -135,38 +131,9 @@ func (m *Machine) Loaded(now time.Time) coordinator.Effects {
 				len(g.members), m.opts.MaxSize))
 		}
 	}
-	m.set(&m.expiry.timer, &m.expiry, m.opts.OffsetsCheckInterval)
-	return m.end()
+	m.Set(&m.expiry.timer, &m.expiry, m.opts.OffsetsCheckInterval)
+	return m.End()
 }
-
-func (m *Machine) begin(now time.Time) {
-	if m.began.IsZero() {
-		m.began = now
-	}
-	m.now = now
-}
-
-// end returns what the command has led to.
-func (m *Machine) end() coordinator.Effects {
-	fx := m.fx
-	m.fx = coordinator.Effects{}
-	if t := m.timers.First(); t != nil {
-		fx.Deadline = m.began.Add(time.Duration(t.At()))
-	}
-	return fx
-}
-
-func (m *Machine) reply(t coordinator.Token, message any) {
-	m.fx.Replies = append(m.fx.Replies, coordinator.Reply{To: t, Message: message})
-}
-
-func (m *Machine) write(r coordinator.Record) { m.fx.Records = append(m.fx.Records, r) }
-
-// clock is the time on which timers run, in nanoseconds.
-func (m *Machine) clock() int64 { return int64(m.now.Sub(m.began)) }
-
-// millis is the time that is written into records: Unix milliseconds.
-func (m *Machine) millis() int64 { return m.now.UnixMilli() }
 
 // expirer is what owns a timer. expire is called when its time has come; the timer is not set any more then.
 type expirer interface {
@@ -177,11 +144,6 @@ type timer = coordinator.Timer[expirer]
 
 // millis32 is a timeout that requests and records carry as a number.
 func millis32(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }
-
-// set makes a timer ring after a time.
-func (m *Machine) set(t *timer, owner expirer, after time.Duration) {
-	m.timers.Set(t, owner, m.clock()+int64(after))
-}
 
 // code is the number of an error; nil is none.
 func code(err *kerr.Error) int16 {

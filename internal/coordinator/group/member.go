@@ -47,7 +47,7 @@ func (mb *member) instanceID() *string {
 
 // renew begins the member's session anew.
 func (m *Machine) renew(mb *member) {
-	m.set(&mb.timer, mb, millis32(mb.sessionMillis))
+	m.Set(&mb.timer, mb, millis32(mb.sessionMillis))
 }
 
 // expire ends the member's session. One that waits for a rebalance cannot send heartbeats, so it counts as alive, and
@@ -69,7 +69,7 @@ func (mb *member) expire(m *Machine) {
 // dismiss takes a member out of its group. What it waits for is answered with UNKNOWN_MEMBER_ID, so that a client that
 // is alive joins as a new member. What follows for the group is the caller's to see to.
 func (m *Machine) dismiss(mb *member) {
-	m.timers.Stop(&mb.timer)
+	m.Timers.Stop(&mb.timer)
 	m.answerJoin(mb, joinError(mb.join.version, "", kerr.UnknownMemberID))
 	m.answerSync(mb, syncError(mb.sync.version, kerr.UnknownMemberID))
 	mb.group.remove(mb)
@@ -78,7 +78,7 @@ func (m *Machine) dismiss(mb *member) {
 // answerJoin answers the member's waiting JoinGroup, if there is one.
 func (m *Machine) answerJoin(mb *member, resp *kmsg.JoinGroupResponse) {
 	if mb.join.waits {
-		m.reply(mb.join.token, resp)
+		m.Reply(mb.join.token, resp)
 		mb.join = waiter{}
 		mb.group.joining--
 	}
@@ -89,7 +89,7 @@ func (m *Machine) answerSync(mb *member, resp *kmsg.SyncGroupResponse) bool {
 	if !mb.sync.waits {
 		return false
 	}
-	m.reply(mb.sync.token, resp)
+	m.Reply(mb.sync.token, resp)
 	mb.sync = waiter{}
 	return true
 }
@@ -129,12 +129,12 @@ func (m *Machine) expect(g *group, id string, session time.Duration) {
 		g.pending = map[string]*pendingMember{}
 	}
 	g.pending[id] = p
-	m.set(&p.timer, p, session)
+	m.Set(&p.timer, p, session)
 }
 
 // forget takes such an id away.
 func (m *Machine) forget(p *pendingMember) {
-	m.timers.Stop(&p.timer)
+	m.Timers.Stop(&p.timer)
 	delete(p.group.pending, p.id)
 	if len(p.group.pending) == 0 {
 		p.group.pending = nil

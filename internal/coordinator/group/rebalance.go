@@ -19,7 +19,7 @@ func (m *Machine) prepareRebalance(g *group, reason string) {
 		mb.unsynced = false
 	}
 	g.unsynced = 0
-	m.timers.Stop(&g.timer)
+	m.Timers.Stop(&g.timer)
 
 	g.initial = g.state == Empty
 	m.enter(g, PreparingRebalance)
@@ -27,11 +27,11 @@ func (m *Machine) prepareRebalance(g *group, reason string) {
 	case g.initial:
 		delay := m.opts.InitialRebalanceDelay
 		g.more, g.remaining = false, max(g.rebalanceTimeout()-delay, 0)
-		m.set(&g.timer, g, delay)
+		m.Set(&g.timer, g, delay)
 	case g.allJoined():
 		m.completeJoin(g)
 	default:
-		m.set(&g.timer, g, g.rebalanceTimeout())
+		m.Set(&g.timer, g, g.rebalanceTimeout())
 	}
 }
 
@@ -53,7 +53,7 @@ func (g *group) expire(m *Machine) {
 		g.more = false
 		delay := min(m.opts.InitialRebalanceDelay, g.remaining)
 		g.remaining = max(g.remaining-m.opts.InitialRebalanceDelay, 0)
-		m.set(&g.timer, g, delay)
+		m.Set(&g.timer, g, delay)
 	case g.state == PreparingRebalance:
 		m.completeJoin(g)
 	case g.unsynced > 0: // CompletingRebalance or Stable
@@ -81,7 +81,7 @@ func (m *Machine) rebalanceOrComplete(g *group, reason string) {
 // completeJoin ends the joining: a new generation begins, of the members that have joined and the static ones that may
 // yet come back.
 func (m *Machine) completeJoin(g *group) {
-	m.timers.Stop(&g.timer)
+	m.Timers.Stop(&g.timer)
 	for i := len(g.members) - 1; i >= 0; i-- {
 		if mb := g.members[i]; !mb.static && !mb.join.waits {
 			m.dismiss(mb)
@@ -90,7 +90,7 @@ func (m *Machine) completeJoin(g *group) {
 	if len(g.members) > 0 && !g.electJoined() {
 		// Static members are all there are, and none has joined: wait for them until their sessions end.
 		g.remaining = 0
-		m.set(&g.timer, g, max(g.rebalanceTimeout(), time.Second))
+		m.Set(&g.timer, g, max(g.rebalanceTimeout(), time.Second))
 		return
 	}
 	g.generation++
@@ -98,7 +98,7 @@ func (m *Machine) completeJoin(g *group) {
 		g.protocol = ""
 		g.subscribe()
 		m.enter(g, Empty)
-		m.write(groupRecord(g))
+		m.Write(groupRecord(g))
 		return
 	}
 	g.protocol = g.choose()
@@ -111,7 +111,7 @@ func (m *Machine) completeJoin(g *group) {
 		mb.unsynced = true
 	}
 	g.unsynced = len(g.members)
-	m.set(&g.timer, g, g.rebalanceTimeout())
+	m.Set(&g.timer, g, g.rebalanceTimeout())
 }
 
 // expireUnsynced takes out the members that have joined the generation but did not ask for their assignment in time.
@@ -135,6 +135,6 @@ func (m *Machine) synced(mb *member) {
 	}
 	mb.unsynced = false
 	if mb.group.unsynced--; mb.group.unsynced == 0 {
-		m.timers.Stop(&mb.group.timer)
+		m.Timers.Stop(&mb.group.timer)
 	}
 }

@@ -36,7 +36,7 @@ func (m *Machine) rejoinStatic(mb *member, id string, t coordinator.Token, req *
 			m.prepareRebalance(g, back+" and makes the group's record too large")
 			return
 		}
-		m.write(record)
+		m.Write(record)
 		m.answerJoin(mb, g.rejoined(mb, req.Version, oldLeader))
 	}
 }

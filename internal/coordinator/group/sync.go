@@ -11,12 +11,12 @@ import (
 func (m *Machine) sync(t coordinator.Token, req *kmsg.SyncGroupRequest) {
 	g, mb, err := m.checkSync(req)
 	if err != nil {
-		m.reply(t, syncError(req.Version, err))
+		m.Reply(t, syncError(req.Version, err))
 		return
 	}
 	m.synced(mb)
 	if g.state == Stable {
-		m.reply(t, g.assigned(mb, req.Version))
+		m.Reply(t, g.assigned(mb, req.Version))
 		return
 	}
 	m.awaitSync(mb, t, req.Version)
@@ -76,7 +76,7 @@ func (m *Machine) assign(g *group, assignment []kmsg.SyncGroupRequestGroupAssign
 		m.prepareRebalance(g, "the assignment is too large to be written")
 		return
 	}
-	m.write(record)
+	m.Write(record)
 	for _, mb := range g.members {
 		if m.answerSync(mb, g.assigned(mb, mb.sync.version)) {
 			m.renew(mb) // while it waited its session may have run out

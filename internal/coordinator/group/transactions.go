@@ -42,22 +42,22 @@ func (m *Machine) commitPending(t coordinator.Token, req TxnCommit) {
 				if g == nil {
 					g = m.newGroup(req.Request.Group)
 				}
-				c := &committed{offset: p.Offset, leaderEpoch: p.LeaderEpoch, at: m.millis(), expires: noTime, topicID: req.TopicIDs[i]}
+				c := &committed{offset: p.Offset, leaderEpoch: p.LeaderEpoch, at: m.Millis(), expires: noTime, topicID: req.TopicIDs[i]}
 				if p.Metadata != nil {
 					c.metadata = *p.Metadata
 				}
 				m.pend(g, topic.Topic, p.Partition, pendingOffset{req.Request.ProducerID, c})
-				m.write(offsetRecord(g.id, topic.Topic, p.Partition, c))
+				m.Write(offsetRecord(g.id, topic.Topic, p.Partition, c))
 			}
 			rt.Partitions = append(rt.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: code(e)})
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	if len(m.fx.Records) > 0 {
+	if len(m.Led.Records) > 0 {
 		p := req.producer()
-		m.fx.Producer = &p
+		m.Led.Producer = &p
 	}
-	m.reply(t, resp)
+	m.Reply(t, resp)
 }
 
 // checkTxnCommit returns the group that commits, which is nil if it has to be made, or why it may not. A group whose members
@@ -110,7 +110,7 @@ func (m *Machine) ApplyPending(p coordinator.Producer, rec coordinator.Record) e
 // Decide implements coordinator.Transactional: what the producer's transaction has committed holds, or is gone. A group that
 // nothing else has made, and that is left with nothing, goes at once in a replay, and else with the next sweep.
 func (m *Machine) Decide(now time.Time, p coordinator.Producer, commit bool) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	for at := range m.open[p.ID] {
 		g := m.groups[at.group]
 		g.decide(at.topic, at.partition, p.ID, commit)
@@ -119,5 +119,5 @@ func (m *Machine) Decide(now time.Time, p coordinator.Producer, commit bool) coo
 		}
 	}
 	delete(m.open, p.ID)
-	return m.end()
+	return m.End()
 }

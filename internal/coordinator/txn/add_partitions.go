@@ -57,7 +57,7 @@ func (m *Machine) addPartitions(req AddPartitions) (reply any, ends *transaction
 		return Added{Err: kerr.TransactionAbortable}, nil
 	}
 	if t.state != Ongoing {
-		t.start = m.millis()
+		t.start = m.Millis()
 	}
 	t.state, t.partitions, t.previousID, t.version = Ongoing, all, t.producerID, 0
 	if req.Implicit {

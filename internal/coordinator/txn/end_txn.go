@@ -113,12 +113,12 @@ func (m *Machine) prepare(t *transaction, s State, version int16) bool {
 		}
 	}
 	if t.state != Ongoing {
-		t.start = m.millis() // when it began is not known
+		t.start = m.Millis() // when it began is not known
 	}
 	t.state, t.version, t.previousID, t.nextID = s, version, t.producerID, nextID
-	m.timers.Stop(&t.timer)
+	m.Timers.Stop(&t.timer)
 	m.change(t)
-	m.fx.Sends = append(m.fx.Sends, t.ending())
+	m.Send(t.ending())
 	return true
 }
 

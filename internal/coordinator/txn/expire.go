@@ -10,8 +10,8 @@ func (m *Machine) setTimeout(t *transaction) {
 	if t.timeout == math.MaxInt32 {
 		return // Kafka's two-phase commit: it is for somebody else to decide (TransactionMetadata.isDistributedTwoPhaseCommitTxn)
 	}
-	left := min(max(t.start+int64(t.timeout)-m.millis(), 0), int64(t.timeout))
-	m.set(&t.timer, t, time.Duration(left)*time.Millisecond)
+	left := min(max(t.start+int64(t.timeout)-m.Millis(), 0), int64(t.timeout))
+	m.Set(&t.timer, t, time.Duration(left)*time.Millisecond)
 }
 
 // retryAbort is after what time the abort of a transaction is tried again for which there was no producer id.
@@ -20,8 +20,8 @@ const retryAbort = time.Second
 // expire aborts a transaction whose time is up. Its producer is fenced.
 func (t *transaction) expire(m *Machine) {
 	if !m.fence(t) {
-		m.fx.Sends = append(m.fx.Sends, NeedProducerID{})
-		m.set(&t.timer, t, retryAbort)
+		m.Send(NeedProducerID{})
+		m.Set(&t.timer, t, retryAbort)
 	}
 }
 
@@ -46,24 +46,24 @@ func (e *expiry) expire(m *Machine) {
 	limit := min(stepBytes, m.opts.MaxRecordBytes())
 	for n := 0; n < stepIDs && len(e.ids) > 0; n++ {
 		id := e.ids[0]
-		if len(m.fx.Records) > 0 && m.written()+recordSize(id, nil) > limit {
+		if len(m.Led.Records) > 0 && m.written()+recordSize(id, nil) > limit {
 			break
 		}
 		e.ids = e.ids[1:]
 		if t := m.transactions[id]; t != nil && m.unused(t) {
 			delete(m.transactions, id)
-			m.fx.Records = append(m.fx.Records, tombstone(id))
+			m.Write(tombstone(id))
 		}
 	}
 	if len(e.ids) > 0 {
-		m.set(&e.timer, e, 0)
+		m.Set(&e.timer, e, 0)
 		return
 	}
 	e.ids = nil
-	m.set(&e.timer, e, m.opts.ExpireEvery)
+	m.Set(&e.timer, e, m.opts.ExpireEvery)
 }
 
 // unused says whether a transactional id may be forgotten.
 func (m *Machine) unused(t *transaction) bool {
-	return (t.state == Empty || t.state.isComplete()) && t.updated <= m.millis()-m.opts.Expiration.Milliseconds()
+	return (t.state == Empty || t.state.isComplete()) && t.updated <= m.Millis()-m.opts.Expiration.Milliseconds()
 }

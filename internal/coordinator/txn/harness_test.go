@@ -328,7 +328,7 @@ func (w *world) check() {
 		w.compare("replay after compaction", w.replay(w.compacted()))
 	}
 	timers := map[*timer]bool{}
-	for t := range w.m.timers.All() {
+	for t := range w.m.Timers.All() {
 		timers[t] = true
 	}
 	waiting := 0

@@ -73,7 +73,7 @@ func (m *Machine) list(req List) []kmsg.ListTransactionsResponseTransactionState
 		t := m.transactions[id]
 		if req.States != nil && !slices.Contains(req.States, t.state) ||
 			len(req.ProducerIDs) > 0 && !slices.Contains(req.ProducerIDs, t.producerID) ||
-			req.LongerThan >= 0 && m.millis()-t.start <= req.LongerThan ||
+			req.LongerThan >= 0 && m.Millis()-t.start <= req.LongerThan ||
 			req.Pattern != nil && !req.Pattern.MatchString(id) {
 			continue
 		}

@@ -48,15 +48,12 @@ const maxID = 4 << 10
 
 // Machine holds the transactional ids of one shard of __transaction_state. It implements coordinator.Machine[Input].
 type Machine struct {
+	coordinator.Turn[expirer]
+
 	opts         Options
 	transactions map[string]*transaction
-	timers       coordinator.Timers[expirer]
-	began        time.Time // what timers count from
 	expiry       expiry
 	waiting      int // requests, of all transactions
-
-	now time.Time           // of the command that is under way
-	fx  coordinator.Effects // what it has led to so far
 }
 
 var _ coordinator.Machine[Input] = (*Machine)(nil)
@@ -68,9 +65,9 @@ func New(o Options) *Machine {
 
 // Handle implements coordinator.Machine.
 func (m *Machine) Handle(now time.Time, t coordinator.Token, in Input) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	m.handle(t, in.Request, true)
-	return m.end()
+	return m.End()
 }
 
 // handle does what a request asks. One that meets a transaction that ends waits, if it may.
@@ -98,22 +95,22 @@ func (m *Machine) handle(t coordinator.Token, request any, mayWait bool) {
 	if txn != nil && mayWait && m.wait(txn, t, request, reply) {
 		return
 	}
-	m.reply(t, reply)
+	m.Reply(t, reply)
 }
 
 // Expire implements coordinator.Machine. What is due beside the first that has something to write is left to the next call, for
 // which the deadline asks at once: records of one call go into one batch, and each may be as large as a batch may be.
 func (m *Machine) Expire(now time.Time) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	for range firesAtOnce {
-		t := m.timers.First()
-		if t == nil || t.At() > m.clock() || len(m.fx.Records) > 0 {
+		t := m.Timers.First()
+		if t == nil || t.At() > m.Clock() || len(m.Led.Records) > 0 {
 			break
 		}
-		m.timers.Stop(t)
+		m.Timers.Stop(t)
 		t.Owner().expire(m)
 	}
-	return m.end()
+	return m.End()
 }
 
 // firesAtOnce bounds how many timers one Expire runs.
@@ -121,56 +118,24 @@ const firesAtOnce = 500
 
 // Loaded implements coordinator.Machine: transactions go on where the log left them.
 func (m *Machine) Loaded(now time.Time) coordinator.Effects {
-	m.begin(now)
+	m.Begin(now)
 	for _, id := range m.ids() {
 		t := m.transactions[id]
 		switch {
 		case t.state == Ongoing:
 			m.setTimeout(t)
 		case t.state.isPrepared():
-			m.fx.Sends = append(m.fx.Sends, t.ending())
+			m.Send(t.ending())
 		}
 	}
-	m.set(&m.expiry.timer, &m.expiry, m.opts.ExpireEvery)
-	return m.end()
-}
-
-func (m *Machine) begin(now time.Time) {
-	if m.began.IsZero() {
-		m.began = now
-	}
-	m.now = now
-}
-
-// end returns what the command has led to.
-func (m *Machine) end() coordinator.Effects {
-	fx := m.fx
-	m.fx = coordinator.Effects{}
-	if t := m.timers.First(); t != nil {
-		fx.Deadline = m.began.Add(time.Duration(t.At()))
-	}
-	return fx
-}
-
-func (m *Machine) reply(t coordinator.Token, message any) {
-	m.fx.Replies = append(m.fx.Replies, coordinator.Reply{To: t, Message: message})
+	m.Set(&m.expiry.timer, &m.expiry, m.opts.ExpireEvery)
+	return m.End()
 }
 
 // change notes a change of a transactional id: it has been made, and is to be written.
 func (m *Machine) change(t *transaction) {
-	t.updated = max(m.millis(), t.updated+1)
-	m.fx.Records = append(m.fx.Records, t.record(m.opts.Version()))
-}
-
-// clock is the time on which timers run, in nanoseconds.
-func (m *Machine) clock() int64 { return int64(m.now.Sub(m.began)) }
-
-// millis is the time that is written into records: Unix milliseconds.
-func (m *Machine) millis() int64 { return m.now.UnixMilli() }
-
-// set makes a timer ring after a time.
-func (m *Machine) set(t *timer, owner expirer, after time.Duration) {
-	m.timers.Set(t, owner, m.clock()+int64(after))
+	t.updated = max(m.Millis(), t.updated+1)
+	m.Write(t.record(m.opts.Version()))
 }
 
 // ids returns all transactional ids, in order.
@@ -185,7 +150,7 @@ func (m *Machine) ids() []string {
 
 // written is about what has been written so far by the command that is under way, in bytes, and not less.
 func (m *Machine) written() (size int) {
-	for _, r := range m.fx.Records {
+	for _, r := range m.Led.Records {
 		size += recordOverhead + len(r.Key) + len(r.Value)
 	}
 	return size

@@ -47,7 +47,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.advance(s.duration(d.CmdArgs[0].Key), func(fx coordinator.Effects) { s.showAt(&out, fx) })
 	case "back": // the clock is set back; the machine's own, which is monotonic, is not
 		s.now = s.now.Add(-s.duration(d.CmdArgs[0].Key))
-		s.m.began = s.m.began.Add(-s.duration(d.CmdArgs[0].Key))
+		s.m.Began = s.m.Began.Add(-s.duration(d.CmdArgs[0].Key))
 	case "reload":
 		if len(s.waiting) > 0 {
 			out.addf("lost: %d waiting", len(s.waiting))

@@ -29,7 +29,7 @@ func (m *Machine) wait(t *transaction, token coordinator.Token, request, reply a
 	m.waiting++
 	w := &waiter{of: t, token: token, request: request, reply: reply}
 	t.waiting = append(t.waiting, w)
-	m.set(&w.timer, w, m.opts.Patience)
+	m.Set(&w.timer, w, m.opts.Patience)
 	return true
 }
 
@@ -43,7 +43,7 @@ func (w *waiter) expire(m *Machine) {
 	}
 	w.of.waiting = kept
 	m.waiting--
-	m.reply(w.token, w.reply)
+	m.Reply(w.token, w.reply)
 }
 
 // resume handles what has waited for a transaction, in order. What meets the end of another one then has waited enough, and so
@@ -52,11 +52,11 @@ func (m *Machine) resume(t *transaction) {
 	waiting := t.waiting
 	t.waiting = nil
 	for _, w := range waiting {
-		m.timers.Stop(&w.timer)
+		m.Timers.Stop(&w.timer)
 		m.waiting--
 		add, _ := w.request.(AddPartitions)
 		if m.written()+recordSize(t.id, t.partitions)+recordSize("", add.Partitions) > m.opts.MaxRecordBytes() {
-			m.reply(w.token, w.reply)
+			m.Reply(w.token, w.reply)
 			continue
 		}
 		m.handle(w.token, w.request, false)
