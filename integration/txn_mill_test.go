@@ -27,6 +27,7 @@ type mill struct {
 	chains  group
 
 	commits, aborts, vanished atomic.Int64
+	chained                   atomic.Int64 // transactions that chains have committed
 
 	lock     sync.Mutex
 	sources  map[history.Value]history.Value // of what chains have made
@@ -306,11 +307,19 @@ func (l *link) transform(fetches kgo.Fetches, since time.Duration) bool {
 	case committed:
 		op.End(history.OK, history.Nowhere)
 		l.m.commits.Add(1)
+		l.m.chained.Add(1)
 	default:
 		op.End(history.Failed, history.Nowhere)
 		l.m.aborts.Add(1)
 	}
 	return true
+}
+
+// awaitChains waits until chains have committed once more.
+func (m *mill) awaitChains(t testing.TB) {
+	t.Helper()
+	before := m.chained.Load()
+	eventually(t, 2*patience, "chains have committed once more", func() bool { return m.chained.Load() > before })
 }
 
 // traderTimeout is how long a transaction may be open of traders that are not in a hurry.

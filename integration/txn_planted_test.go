@@ -66,6 +66,7 @@ func TestTransactionPlantedBugs(t *testing.T) {
 			const patiently = 40 // kills
 			for rng := m.random(); b.starts <= patiently; {
 				m.awaitAcks(t, 1+rng.Int64N(300))
+				m.awaitChains(t)
 				b.crash()
 				pass(nil, 200*time.Millisecond)
 				found := history.Check(m.rec.History()).Found
