@@ -157,12 +157,12 @@ func (p *Partition) write(ctx context.Context, config *Config, all []*Addition) 
 // foretell has readers of committed data know what is about to be written at the log end: transactions that begin, and one
 // that a marker ends. It returns the steps that change anything. The caller holds mu.
 func (p *Partition) foretell(all []*Addition, now int64) (steps []step) {
-	var at record.Offset
-	for i, a := range all {
+	if !slices.ContainsFunc(all, func(a *Addition) bool { return a.Batch.IsTransactional() }) {
+		return nil
+	}
+	start, _, at := p.log.Bounds()
+	for _, a := range all {
 		h := a.Batch.Header
-		if i == 0 {
-			_, _, at = p.log.Bounds()
-		}
 		base := at
 		at += record.Offset(h.LastOffsetDelta()) + 1
 		if !h.IsTransactional() {
@@ -177,7 +177,6 @@ func (p *Partition) foretell(all []*Addition, now int64) (steps []step) {
 		}
 	}
 	if steps != nil {
-		start, _, _ := p.log.Bounds()
 		p.transactions.settle(start, record.Offset(p.high.Load()))
 		p.publish()
 	}

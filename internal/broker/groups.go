@@ -49,12 +49,7 @@ func newGroups(settings func() *config.Layers, store catalog.Store, partitions *
 		Machine: func(int32) coordinator.Machine[group.Input] { return group.New(g.options(settings(), few)) },
 		Log:     log,
 	})
-	g.coordinator = group.NewCoordinator(g.runtime, func() int32 {
-		if topic, ok := store.Image().Topic(catalog.GroupOffsetsTopic); ok {
-			return topic.Partitions
-		}
-		return 0
-	})
+	g.coordinator = group.NewCoordinator(g.runtime, partitionsOf(store, catalog.GroupOffsetsTopic))
 	g.stopped.Go(func() { g.sweep(ctx) })
 	return g
 }
@@ -108,11 +103,7 @@ type shards interface {
 
 // load implements shards.
 func (g *groups) load(topicID [16]byte, shard int32) {
-	if p, err := g.partition(topicID, shard); err == nil {
-		g.runtime.Load(shard, p)
-	} else {
-		g.runtime.Load(shard, offline{err})
-	}
+	g.runtime.Load(shard, shardLog(g.partition(topicID, shard)))
 	g.topicsDeleted(shard)
 }
 
@@ -212,6 +203,24 @@ func (g *groups) close(ctx context.Context) error {
 	err := g.runtime.Close(ctx)
 	g.stopped.Wait()
 	return err
+}
+
+// partitionsOf returns what says how many partitions a topic has, 0 while it is not there.
+func partitionsOf(store catalog.Store, name string) func() int32 {
+	return func() int32 {
+		if topic, ok := store.Image().Topic(name); ok {
+			return topic.Partitions
+		}
+		return 0
+	}
+}
+
+// shardLog is the log that a shard lives in: a partition that was opened, or could not be.
+func shardLog(p *partition.Partition, err error) coordinator.Log {
+	if err != nil {
+		return offline{err}
+	}
+	return p
 }
 
 // offline is the log of a partition that could not be opened.

@@ -48,24 +48,14 @@ func newTransactions(settings func() *config.Layers, store catalog.Store, partit
 					Patience:       endPatience, Waiting: endWaiting,
 				}
 			},
-			Shards: func() int32 {
-				if topic, ok := store.Image().Topic(catalog.TransactionStateTopic); ok {
-					return topic.Partitions
-				}
-				return 0
-			},
-			IDs: ids, Markers: markers, Log: log,
+			Shards: partitionsOf(store, catalog.TransactionStateTopic), IDs: ids, Markers: markers, Log: log,
 		}),
 	}
 }
 
 // load implements shards.
 func (t *transactions) load(topicID [16]byte, shard int32) {
-	if p, err := t.partition(topicID, shard); err == nil {
-		t.coordinator.Load(shard, p)
-	} else {
-		t.coordinator.Load(shard, offline{err})
-	}
+	t.coordinator.Load(shard, shardLog(t.partition(topicID, shard)))
 }
 
 // unload implements shards.
