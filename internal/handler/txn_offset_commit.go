@@ -40,8 +40,7 @@ func (h txnOffsetCommit) handle(_ context.Context, _ *server.Client, req *kmsg.T
 	image := h.transactions.image()
 	sound := *req
 	sound.Topics = make([]kmsg.TxnOffsetCommitRequestTopic, 0, len(req.Topics))
-	var ids [][16]byte // of the sound topics
-	var open []*int16  // the codes that the group decides about, in the order in which it is asked
+	var open []*int16 // the codes that the group decides about, in the order in which it is asked
 	for _, asked := range req.Topics {
 		topic, unknown := findTopic(image, req.Version >= txnCommitByID, asked.Topic, asked.TopicID)
 		answer := kmsg.TxnOffsetCommitResponseTopic{Topic: asked.Topic, TopicID: asked.TopicID}
@@ -62,18 +61,17 @@ func (h txnOffsetCommit) handle(_ context.Context, _ *server.Client, req *kmsg.T
 		}
 		if len(known) > 0 {
 			sound.Topics = append(sound.Topics, kmsg.TxnOffsetCommitRequestTopic{Topic: topic.Name, TopicID: topic.ID, Partitions: known})
-			ids = append(ids, topic.ID)
 		}
 		resp.Topics = append(resp.Topics, answer)
 	}
 	if len(open) > 0 {
-		h.commit(image, &sound, ids, open)
+		h.commit(image, &sound, open)
 	}
 	return resp
 }
 
 // commit asks the group, and says of each partition what became of it.
-func (h txnOffsetCommit) commit(image *catalog.Image, req *kmsg.TxnOffsetCommitRequest, ids [][16]byte, codes []*int16) {
+func (h txnOffsetCommit) commit(image *catalog.Image, req *kmsg.TxnOffsetCommitRequest, codes []*int16) {
 	var decided *kmsg.TxnOffsetCommitResponse
 	var guard partition.Guard
 	err := refused(req.Group, group.TxnCommit{})
@@ -82,7 +80,7 @@ func (h txnOffsetCommit) commit(image *catalog.Image, req *kmsg.TxnOffsetCommitR
 	}
 	if err == nil {
 		decided, err = command[*kmsg.TxnOffsetCommitResponse](h.groupCommands, req.Group,
-			group.TxnCommit{Request: req, TopicIDs: ids, Guard: guard})
+			group.TxnCommit{Request: req, Guard: guard})
 	}
 	if err == kerr.CoordinatorLoadInProgress && req.Version < loadingTxnCommit {
 		err = kerr.CoordinatorNotAvailable

@@ -137,7 +137,7 @@ func TestCoordinatorInTransactions(t *testing.T) {
 			req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{
 				{Partition: 0, Offset: offset}, {Partition: 1, Offset: offset, Metadata: &long},
 			}}}
-			m, err := c.Do(t.Context(), "g", group.Input{Request: group.TxnCommit{Request: req, TopicIDs: make([][16]byte, 1), Guard: g}})
+			m, err := c.Do(t.Context(), "g", group.Input{Request: group.TxnCommit{Request: req, Guard: g}})
 			if err == nil {
 				ps := m.(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions
 				if ps[0].ErrorCode != 0 || ps[1].ErrorCode != kerr.OffsetMetadataTooLarge.Code {

@@ -175,7 +175,7 @@ func (c *commands) txnCommit(group, member string, generation int32) any {
 		r.Topics = append(r.Topics, kmsg.TxnOffsetCommitRequestTopic{
 			Topic: pick(c, "t", "u"), Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{p},
 		})
-		in.TopicIDs = append(in.TopicIDs, [16]byte{byte(c.upTo(3))})
+		r.Topics[len(r.Topics)-1].TopicID = [16]byte{byte(c.upTo(3))}
 	}
 	return in
 }

@@ -79,7 +79,7 @@ func (c *client) txnCommit(partition int32) any {
 	rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 	rp.Partition, rp.Offset = partition, c.producer.asks
 	r.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp}}}
-	return TxnCommit{Request: r, TopicIDs: make([][16]byte, 1)}
+	return TxnCommit{Request: r}
 }
 
 // finish ends the client's transaction, if it has one. What it has committed then holds, all of it: whoever has been given

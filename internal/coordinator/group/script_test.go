@@ -298,7 +298,7 @@ func (s *script) txnCommit(group string) any {
 		r.Topics = append(r.Topics, kmsg.TxnOffsetCommitRequestTopic{
 			Topic: o.topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp},
 		})
-		c.TopicIDs = append(c.TopicIDs, o.topicID)
+		r.Topics[len(r.Topics)-1].TopicID = o.topicID
 	}
 	return c
 }

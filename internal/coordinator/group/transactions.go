@@ -14,9 +14,7 @@ import (
 // TxnCommit commits offsets in a producer's transaction: they hold once it is committed. The reply is a
 // *kmsg.TxnOffsetCommitResponse of the request's version.
 type TxnCommit struct {
-	Request *kmsg.TxnOffsetCommitRequest // whose topics exist
-	// TopicIDs are the ids of the request's topics, in the same order.
-	TopicIDs [][16]byte
+	Request *kmsg.TxnOffsetCommitRequest // whose topics carry name and id, both, and exist
 	// Guard is that of the producer in the group's partition of __consumer_offsets; 0 if its transaction is open there.
 	Guard partition.Guard
 }
@@ -30,7 +28,7 @@ func (m *Machine) commitPending(t coordinator.Token, req TxnCommit) {
 	g, err := m.checkTxnCommit(req.Request)
 	resp := req.Request.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	resp.Topics = make([]kmsg.TxnOffsetCommitResponseTopic, 0, len(req.Request.Topics))
-	for i, topic := range req.Request.Topics {
+	for _, topic := range req.Request.Topics {
 		rt := kmsg.TxnOffsetCommitResponseTopic{Topic: topic.Topic}
 		rt.Partitions = make([]kmsg.TxnOffsetCommitResponseTopicPartition, 0, len(topic.Partitions))
 		for _, p := range topic.Partitions {
@@ -42,7 +40,7 @@ func (m *Machine) commitPending(t coordinator.Token, req TxnCommit) {
 				if g == nil {
 					g = m.newGroup(req.Request.Group)
 				}
-				c := &committed{offset: p.Offset, leaderEpoch: p.LeaderEpoch, at: m.Millis(), expires: noTime, topicID: req.TopicIDs[i]}
+				c := &committed{offset: p.Offset, leaderEpoch: p.LeaderEpoch, at: m.Millis(), expires: noTime, topicID: topic.TopicID}
 				if p.Metadata != nil {
 					c.metadata = *p.Metadata
 				}

@@ -39,8 +39,8 @@ func someStep(w *world, rng *rand.Rand) {
 	case n < 10:
 		r := kmsg.NewPtrTxnOffsetCommitRequest()
 		r.Version, r.Group, r.Generation, r.ProducerID = 5, group, -1, int64(rng.IntN(4))
-		r.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: p, Offset: offset}}}}
-		w.do(Input{Request: TxnCommit{Request: r, TopicIDs: [][16]byte{id}}})
+		r.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: topic, TopicID: id, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: p, Offset: offset}}}}
+		w.do(Input{Request: TxnCommit{Request: r}})
 	case n < 18:
 		w.decide(int64(rng.IntN(4)), rng.IntN(2) == 0)
 	case n < 23:
